@@ -1,0 +1,177 @@
+package store
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"slices"
+)
+
+// ErrDuplicateEntry is returned by Batch.End when one record yielded the same (index, key) twice with different
+// values or times: it has no one row to write.
+var ErrDuplicateEntry = errors.New("store: one record emits the same key twice with different values")
+
+// span is a range of a batch's slab.
+type span struct{ off, n uint32 }
+
+type changeKind uint8
+
+const (
+	changePut changeKind = iota
+	changeRemove
+	changeFail
+)
+
+// change is what one update does to its source key.
+type change struct {
+	source span
+	seq    uint64
+	time   int64
+	expiry int64
+	first  int32 // of its rows; of Batch.failures when it failed
+	rows   int32
+	kind   changeKind
+}
+
+// row is a row that a change yields, hashed.
+type row struct {
+	key, value span
+	expiry     int64
+	hash       Hash
+	index      uint16
+}
+
+// A Failure says why an update could not be transformed.
+type Failure struct {
+	Code    string // stable, "trap", "duplicate_entry", or "module" for a status that the module itself gave
+	Number  uint16 // the module's own code, with Code "module"
+	Message string
+	Module  string // digest of the module that failed
+	Update  []byte // the update itself, as an in frame of one record
+}
+
+// A Batch collects what one commit stores: for each source key what its newest update yields. Bytes are copied in, so
+// callers may reuse theirs at once. A Batch is used by one goroutine at a time; Reset keeps its memory.
+type Batch struct {
+	specs    []IndexSpec
+	slab     []byte
+	changes  []change
+	rows     []row
+	failures []Failure
+	scratch  []byte
+}
+
+// NewBatch returns an empty batch for a store with these indexes.
+func NewBatch(specs []IndexSpec) *Batch { return &Batch{specs: specs} }
+
+// Reset empties b and keeps its memory.
+func (b *Batch) Reset() {
+	b.slab, b.changes, b.rows, b.failures = b.slab[:0], b.changes[:0], b.rows[:0], b.failures[:0]
+}
+
+// Len returns the number of source keys in b.
+func (b *Batch) Len() int { return len(b.changes) }
+
+// Bytes returns how much b holds, in bytes.
+func (b *Batch) Bytes() int { return len(b.slab) }
+
+// Put begins the change of a source key whose record lives: the rows of the calls to Row that follow, up to End, are
+// all that it yields. seq and time (ns since 1970) are the update's; at expiry (ns since 1970, 0 = never) the record
+// itself goes.
+func (b *Batch) Put(source []byte, seq uint64, time, expiry int64) {
+	b.begin(changePut, source, seq, time)
+	b.changes[len(b.changes)-1].expiry = expiry
+}
+
+// Row adds a row to the change that Put began. expiry is in ns since 1970, 0 = never.
+func (b *Batch) Row(index uint16, key, value []byte, expiry int64) error {
+	if int(index) >= len(b.specs) {
+		return fmt.Errorf("store: index %d of %d", index, len(b.specs))
+	}
+	c := &b.changes[len(b.changes)-1]
+	r := row{index: index, key: b.copy(key), value: b.copy(value), expiry: expiry}
+	r.hash, b.scratch = rowHash(b.scratch, b.specs[index].Name, key, b.at(c.source), value, expiry)
+	b.rows = append(b.rows, r)
+	c.rows++
+	return nil
+}
+
+// End ends the change that Put began: its rows are put in order, and equal ones become one. After ErrDuplicateEntry
+// the change is gone, and the caller says with Fail what is to become of the source key.
+func (b *Batch) End() error {
+	c := &b.changes[len(b.changes)-1]
+	if c.rows < 2 {
+		return nil
+	}
+	rows := b.rows[c.first:]
+	slices.SortFunc(rows, func(x, y row) int {
+		if x.index != y.index {
+			return int(x.index) - int(y.index)
+		}
+		return bytes.Compare(b.at(x.key), b.at(y.key))
+	})
+	n := 1
+	for _, r := range rows[1:] {
+		last := rows[n-1]
+		if r.index != last.index || !bytes.Equal(b.at(r.key), b.at(last.key)) {
+			rows[n] = r
+			n++
+			continue
+		}
+		if r.hash != last.hash {
+			b.Cancel()
+			return ErrDuplicateEntry
+		}
+	}
+	b.rows = b.rows[:int(c.first)+n]
+	c.rows = int32(n)
+	return nil
+}
+
+// Cancel takes back the change that Put began.
+func (b *Batch) Cancel() {
+	c := b.changes[len(b.changes)-1]
+	b.changes = b.changes[:len(b.changes)-1]
+	b.rows = b.rows[:c.first]
+}
+
+// Remove says that the record of a source key is gone: so are its rows.
+func (b *Batch) Remove(source []byte, seq uint64, time int64) {
+	b.begin(changeRemove, source, seq, time)
+}
+
+// Fail puts the update of a source key into quarantine. Its rows are retracted. f.Update is copied.
+func (b *Batch) Fail(source []byte, seq uint64, time int64, f Failure) {
+	b.begin(changeFail, source, seq, time)
+	b.changes[len(b.changes)-1].first = int32(len(b.failures))
+	f.Update = bytes.Clone(f.Update)
+	b.failures = append(b.failures, f)
+}
+
+func (b *Batch) begin(kind changeKind, source []byte, seq uint64, time int64) {
+	b.changes = append(b.changes, change{kind: kind, source: b.copy(source), seq: seq, time: time, first: int32(len(b.rows))})
+}
+
+// copy appends p to the slab.
+func (b *Batch) copy(p []byte) span {
+	s := span{uint32(len(b.slab)), uint32(len(p))}
+	b.slab = append(b.slab, p...)
+	return s
+}
+
+func (b *Batch) at(s span) []byte { return b.slab[s.off : s.off+s.n : s.off+s.n] }
+
+// Seal puts the changes in the order of their source keys and refuses a key that has two. Commit does it too: a caller
+// that seals earlier takes the sorting off the commit's path.
+func (b *Batch) Seal() error {
+	less := func(x, y change) int { return bytes.Compare(b.at(x.source), b.at(y.source)) }
+	if !slices.IsSortedFunc(b.changes, less) {
+		slices.SortFunc(b.changes, less)
+	}
+	for i := 1; i < len(b.changes); i++ {
+		if less(b.changes[i-1], b.changes[i]) == 0 {
+			return fmt.Errorf("store: batch has source key %q twice", b.at(b.changes[i].source))
+		}
+	}
+	return nil
+}

@@ -1,0 +1,367 @@
+package store
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"github.com/cockroachdb/pebble/v2"
+)
+
+// Problem is one disagreement that Check found.
+type Problem struct {
+	Kind   string // "row", "lineage", "quarantine", "expiry", "state", "key", or "damage" for a file that cannot be read
+	Index  string // the index's name, where one is concerned
+	Key    []byte // the derived key, where one is concerned
+	Source []byte // the source key, where one is concerned
+	Text   string
+}
+
+func (p Problem) String() string {
+	s := p.Kind
+	if p.Index != "" {
+		s += fmt.Sprintf(" %s %q", p.Index, p.Key)
+	}
+	if p.Source != nil {
+		s += fmt.Sprintf(" of source key %q", p.Source)
+	}
+	return s + ": " + p.Text
+}
+
+// Report is what Check found.
+type Report struct {
+	State    State
+	Rows     uint64
+	Lineages uint64
+	Found    uint64    // problems in all
+	Problems []Problem // the first MaxProblems of them
+}
+
+// MaxProblems bounds the problems that a report lists.
+const MaxProblems = 100
+
+// Check reads the whole store from one snapshot and reports every disagreement of rows, lineages, quarantine, expiry
+// queue, counts and digests. It returns an error only when it could not read.
+//
+// One pass over everything sums, from the rows and from the lineages apart, a hash of each (row, owner) pair; where
+// the sums agree, the sets do. Only where they differ a second pass looks each pair up and names what is wrong, so a
+// clean store costs two sequential scans and constant memory.
+func (db *DB) Check() (*Report, error) {
+	v, err := db.View()
+	if err != nil {
+		return nil, err
+	}
+	defer v.Close()
+	c := checker{v: v, report: &Report{State: v.state}, indexes: make([]IndexState, len(db.specs))}
+	for _, pass := range []func() error{c.rows, c.lineages, c.quarantine, c.expiry, c.strangers, c.sums, c.points} {
+		if err := pass(); err != nil {
+			if !pebble.IsCorruptionError(err) {
+				return nil, fmt.Errorf("store: check: %w", err)
+			}
+			db.setDamage(err)
+			c.problem(Problem{Kind: "damage", Text: err.Error()})
+			return c.report, nil
+		}
+	}
+	if err := db.Damage(); err != nil && c.report.Found == 0 {
+		c.problem(Problem{Kind: "damage", Text: err.Error()})
+	}
+	return c.report, nil
+}
+
+type checker struct {
+	v       *View
+	report  *Report
+	indexes []IndexState // counted from the rows
+	live    uint64
+	held    uint64 // lineages marked quarantined
+	queued  uint64 // lineages with something that expires
+
+	// Sums over pairs, from either side.
+	rowPairs, ownedPairs     Digest
+	heldPairs, heldKeys      Digest
+	queuedPairs, expiryPairs Digest
+	heldCount, expiryCount   uint64
+
+	buf, key []byte
+}
+
+func (c *checker) problem(p Problem) {
+	p.Key, p.Source = bytes.Clone(p.Key), bytes.Clone(p.Source)
+	c.report.Found++
+	if len(c.report.Problems) < MaxProblems {
+		c.report.Problems = append(c.report.Problems, p)
+	}
+}
+
+// each calls f for every key of a kind.
+func (c *checker) each(from, to byte, f func(k, v []byte) error) error {
+	it, err := c.v.snap.NewIter(&pebble.IterOptions{LowerBound: []byte{from}, UpperBound: []byte{to}})
+	if err != nil {
+		return err
+	}
+	for ok := it.First(); ok && err == nil; ok = it.Next() {
+		var v []byte
+		if v, err = it.ValueAndErr(); err == nil {
+			err = f(it.Key(), v)
+		}
+	}
+	if cerr := it.Close(); err == nil {
+		err = cerr
+	}
+	return err
+}
+
+// pair hashes a row as its key, its owner and its content; seq counts only where rows carry it.
+func (c *checker) pair(index uint16, key, source []byte, h Hash, expiry int64, seq uint64) Hash {
+	c.buf = appendHash(c.buf[:0], h)
+	c.buf = appendU64(appendI64(c.buf, expiry), seq)
+	c.buf = append(appendBytes(c.buf, key), source...)
+	sum, _ := rowHash(nil, "", binary.BigEndian.AppendUint16(nil, index), nil, c.buf, 0)
+	return sum
+}
+
+// mark hashes a source key with a number: a seq or a time.
+func (c *checker) mark(source []byte, n uint64) Hash {
+	sum, _ := rowHash(nil, "", nil, source, nil, int64(n))
+	return sum
+}
+
+// rows counts and digests the rows.
+func (c *checker) rows() error {
+	return c.each(kindRow, kindRow+1, func(k, v []byte) error {
+		c.report.Rows++
+		index, key, source, ok := splitRowKey(k, c.key[:0])
+		if !ok || int(index) >= len(c.indexes) {
+			c.problem(Problem{Kind: "key", Text: fmt.Sprintf("row key %x is malformed", k)})
+			return nil
+		}
+		c.key = key
+		spec := c.v.db.specs[index]
+		value, expiry, seq, err := splitRowValue(v)
+		if err == nil && (v[0]&rowSeq != 0) != (spec.Collisions == Latest) {
+			err = errFlags
+		}
+		if err != nil {
+			c.problem(Problem{Kind: "row", Index: spec.Name, Key: key, Source: source, Text: err.Error()})
+			return nil
+		}
+		if expiry != 0 && expiry <= c.v.state.ExpiredTo {
+			c.problem(Problem{Kind: "row", Index: spec.Name, Key: key, Source: source, Text: "stands although it expired"})
+		}
+		h, _ := rowHash(nil, spec.Name, key, source, value, expiry)
+		c.indexes[index].added(h)
+		c.rowPairs = c.rowPairs.add(c.pair(index, key, source, h, expiry, seq))
+		return nil
+	})
+}
+
+// lineages sums what the lineages say they own.
+func (c *checker) lineages() error {
+	var l lineage
+	return c.each(kindLineage, kindLineage+1, func(k, v []byte) error {
+		c.report.Lineages++
+		source := k[1:]
+		if err := l.decode(v); err != nil {
+			c.problem(Problem{Kind: "lineage", Source: source, Text: err.Error()})
+			return nil
+		}
+		c.live++
+		if l.flags&lineageQuarantined != 0 {
+			c.held++
+			c.heldPairs = c.heldPairs.add(c.mark(source, l.seq))
+		}
+		if at := l.due(); at != 0 {
+			c.queued++
+			c.queuedPairs = c.queuedPairs.add(c.mark(source, uint64(at)))
+		}
+		if seq := c.v.state.Position().Seq; l.seq > seq {
+			c.problem(Problem{Kind: "lineage", Source: source, Text: fmt.Sprintf("seq %d is beyond the cursor %d", l.seq, seq)})
+		}
+		for i := range l.rows {
+			o := &l.rows[i]
+			if int(o.index) >= len(c.indexes) || i > 0 && !before(&l.rows[i-1], o) {
+				c.problem(Problem{Kind: "lineage", Source: source, Text: "its rows are out of order or of no index"})
+				continue
+			}
+			c.ownedPairs = c.ownedPairs.add(c.pair(o.index, o.key, source, o.hash, o.expiry, c.seqOf(o.index, l.seq)))
+		}
+		return nil
+	})
+}
+
+// seqOf returns the seq that a row of an index carries.
+func (c *checker) seqOf(index uint16, seq uint64) uint64 {
+	if c.v.db.specs[index].Collisions == Latest {
+		return seq
+	}
+	return 0
+}
+
+func (c *checker) quarantine() error {
+	return c.each(kindQuarantine, kindQuarantine+1, func(k, v []byte) error {
+		var q Quarantined
+		if err := q.decode(v); err != nil {
+			c.problem(Problem{Kind: "quarantine", Source: k[1:], Text: err.Error()})
+			return nil
+		}
+		c.heldCount++
+		c.heldKeys = c.heldKeys.add(c.mark(k[1:], q.Seq))
+		return nil
+	})
+}
+
+func (c *checker) expiry() error {
+	return c.each(kindExpiry, kindExpiry+1, func(k, _ []byte) error {
+		if len(k) < 9 {
+			c.problem(Problem{Kind: "key", Text: fmt.Sprintf("expiry key %x is malformed", k)})
+			return nil
+		}
+		at := binary.BigEndian.Uint64(k[1:])
+		c.expiryCount++
+		c.expiryPairs = c.expiryPairs.add(c.mark(k[9:], at))
+		if int64(at) <= c.v.state.ExpiredTo {
+			c.problem(Problem{Kind: "expiry", Source: k[9:], Text: "was due and is still queued"})
+		}
+		return nil
+	})
+}
+
+// strangers names keys of kinds that this format does not have.
+func (c *checker) strangers() error {
+	kinds := []byte{kindMeta, kindPoint, kindRow, kindLineage, kindQuarantine, kindExpiry, 0xff}
+	from := byte(0)
+	for _, kind := range kinds {
+		err := c.each(from, kind, func(k, _ []byte) error {
+			c.problem(Problem{Kind: "key", Text: fmt.Sprintf("%x is of no kind that this format has", k)})
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		from = kind + 1
+	}
+	return nil
+}
+
+// sums compares what was counted with the state, and the two sides of each pair.
+func (c *checker) sums() error {
+	s := &c.v.state
+	for i, x := range c.indexes {
+		if i < len(s.Indexes) && x != s.Indexes[i] {
+			c.problem(Problem{Kind: "state", Text: fmt.Sprintf("index %s has %d rows with digest %s, the state says %d with %s",
+				c.v.db.specs[i].Name, x.Rows, x.Digest, s.Indexes[i].Rows, s.Indexes[i].Digest)})
+		}
+	}
+	c.counts("live source keys", c.live, s.Live)
+	c.counts("source keys in quarantine", c.heldCount, s.Quarantined)
+	c.counts("source keys in the expiry queue", c.expiryCount, s.Expiring)
+	if c.rowPairs != c.ownedPairs {
+		if err := errors.Join(c.orphans(), c.missing()); err != nil {
+			return err
+		}
+	}
+	if c.heldPairs != c.heldKeys || c.held != c.heldCount {
+		c.problem(Problem{Kind: "quarantine", Text: fmt.Sprintf("%d lineages are marked, %d updates are held, and they are not the same ones", c.held, c.heldCount)})
+	}
+	if c.queuedPairs != c.expiryPairs || c.queued != c.expiryCount {
+		c.problem(Problem{Kind: "expiry", Text: fmt.Sprintf("%d lineages expire, %d are queued, and they are not the same ones", c.queued, c.expiryCount)})
+	}
+	return nil
+}
+
+func (c *checker) counts(what string, is, said uint64) {
+	if is != said {
+		c.problem(Problem{Kind: "state", Text: fmt.Sprintf("%d %s, the state says %d", is, what, said)})
+	}
+}
+
+// orphans names the rows that no lineage owns as they are.
+func (c *checker) orphans() error {
+	var l lineage
+	return c.each(kindRow, kindRow+1, func(k, v []byte) error {
+		index, key, source, ok := splitRowKey(k, nil)
+		value, expiry, seq, err := splitRowValue(v)
+		if !ok || err != nil || int(index) >= len(c.indexes) {
+			return nil // named already
+		}
+		p := Problem{Kind: "row", Index: c.v.db.specs[index].Name, Key: key, Source: source}
+		lv, closer, err := c.v.snap.Get(appendLineageKey(nil, source))
+		if errors.Is(err, pebble.ErrNotFound) {
+			p.Text = "its source key has no lineage"
+			c.problem(p)
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		defer closer.Close()
+		if l.decode(lv) != nil {
+			return nil // named already
+		}
+		h, _ := rowHash(nil, p.Index, key, source, value, expiry)
+		if p.Text = c.ownedAs(&l, index, key, h, expiry, seq); p.Text != "" {
+			c.problem(p)
+		}
+		return nil
+	})
+}
+
+// ownedAs says how a lineage disagrees with a row, "" when it does not.
+func (c *checker) ownedAs(l *lineage, index uint16, key []byte, h Hash, expiry int64, seq uint64) string {
+	for i := range l.rows {
+		o := &l.rows[i]
+		switch {
+		case o.index != index || !bytes.Equal(o.key, key):
+			continue
+		case o.hash != h || o.expiry != expiry:
+			return "its content is not what its lineage says"
+		case seq != c.seqOf(index, l.seq):
+			return fmt.Sprintf("it carries seq %d, its lineage %d", seq, l.seq)
+		}
+		return ""
+	}
+	return "its lineage does not own it"
+}
+
+// missing names the rows that a lineage owns and that are not there.
+func (c *checker) missing() error {
+	var l lineage
+	return c.each(kindLineage, kindLineage+1, func(k, v []byte) error {
+		if l.decode(v) != nil {
+			return nil // named already
+		}
+		for i := range l.rows {
+			o := &l.rows[i]
+			if int(o.index) >= len(c.indexes) {
+				continue // named already
+			}
+			_, closer, err := c.v.snap.Get(appendRowKey(nil, o.index, o.key, k[1:]))
+			if errors.Is(err, pebble.ErrNotFound) {
+				c.problem(Problem{Kind: "row", Index: c.v.db.specs[o.index].Name, Key: o.key, Source: k[1:], Text: "its lineage owns it and it is not there"})
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			closer.Close()
+		}
+		return nil
+	})
+}
+
+// points checks that the kept points are readable, of the right shape and not beyond the cursor.
+func (c *checker) points() error {
+	return c.each(kindPoint, kindPoint+1, func(k, v []byte) error {
+		var p Point
+		err := p.decode(k[1:], v)
+		if err == nil && (p.Seq%PointEvery != 0 || p.Seq > c.v.state.Position().Seq || len(p.Indexes) != len(c.indexes)) {
+			err = errors.New("it is of no place that the cursor passed")
+		}
+		if err != nil {
+			c.problem(Problem{Kind: "state", Text: fmt.Sprintf("point %x: %v", k[1:], err)})
+		}
+		return nil
+	})
+}

@@ -1,0 +1,405 @@
+package store
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/cockroachdb/pebble/v2"
+)
+
+// Errors of Commit that say what to do. Any other error of it leaves the outcome unknown: close the store, open it
+// again, and read the cursor.
+var (
+	// ErrDiskLow is returned before anything is written, when less than the minimum is free. Reads go on; try again.
+	ErrDiskLow = errors.New("store: free disk space is below min_free_disk")
+	// ErrClosed is returned by every method after Close.
+	ErrClosed = errors.New("store: closed")
+)
+
+// Committed counts what one commit did.
+type Committed struct {
+	Written   int // rows written
+	Retracted int // rows deleted, expired ones among them
+	Unchanged int // rows that stood already as they are
+	Expired   int // source keys of which something expired
+}
+
+// write is one row to set or to delete: views into committer.slab.
+type write struct {
+	head       uint64 // the first bytes of the key after its kind, so that most comparisons touch nothing else
+	key, value span
+	delete     bool
+}
+
+// committer is the memory that commits reuse. owned by Commit.
+type committer struct {
+	slab    []byte
+	writes  []write
+	old     lineage
+	new     lineage
+	oldSeen []byte // copy of the old lineage's value: its rows are views of it
+	key     []byte
+	buf     []byte
+	due     dueKeys
+}
+
+// Commit stores everything that b yields and moves the cursor to pos, in one atomic batch of Pebble. What is due by
+// now (ns since 1970; earlier than a commit before is that commit's) expires first. It returns once the batch is as
+// durable as the store's sync policy says. One Commit runs at a time; reads go on beside it.
+//
+// A commit that stores anything must not span a multiple of PointEvery.
+func (db *DB) Commit(b *Batch, pos Position, now int64) (Committed, error) {
+	db.commitMu.Lock()
+	defer db.commitMu.Unlock()
+	var done Committed
+	if db.failed != nil {
+		return done, db.failed
+	}
+	if err := db.checkCommit(b, pos); err != nil {
+		return done, err
+	}
+	if err := db.diskRoom(); err != nil {
+		return done, err
+	}
+	state := db.state.Load().clone()
+	state.ExpiredTo = max(state.ExpiredTo, now)
+	w := db.pebble.NewBatchWithSize(len(b.slab) + 64*len(b.rows) + 4096)
+	defer w.Close()
+	c := &db.commit
+	c.slab, c.writes = c.slab[:0], c.writes[:0]
+	if err := db.stage(w, b, state, &done); err != nil {
+		return done, db.fail(fmt.Errorf("store: commit at %d: %w", pos.Seq, err))
+	}
+	c.flush(w)
+	if err := db.notePoints(w, state, pos); err != nil {
+		return done, db.fail(fmt.Errorf("store: commit at %d: %w", pos.Seq, err))
+	}
+	state.Positions = []Position{pos}
+	c.buf = state.append(c.buf[:0])
+	w.Set(keyState, c.buf, nil)
+	if err := db.write(w); err != nil {
+		return done, db.fail(fmt.Errorf("store: commit at %d: %w", pos.Seq, err))
+	}
+	db.state.Store(state)
+	return done, nil
+}
+
+// checkCommit refuses what would break the order of commits.
+func (db *DB) checkCommit(b *Batch, pos Position) error {
+	cur := db.State().Position()
+	next := (cur.Seq/PointEvery + 1) * PointEvery
+	switch {
+	case pos.Seq < cur.Seq:
+		return fmt.Errorf("store: commit at %d behind the cursor %d", pos.Seq, cur.Seq)
+	case cur.Stream != "" && (pos.Stream != cur.Stream || pos.Domain != cur.Domain):
+		return fmt.Errorf("store: commit for stream %q (domain %q) into a store of %q (domain %q)",
+			pos.Stream, pos.Domain, cur.Stream, cur.Domain)
+	case b.Len() > 0 && pos.Seq > next:
+		return fmt.Errorf("store: commit from %d to %d spans the point at %d", cur.Seq, pos.Seq, next)
+	}
+	return b.Seal()
+}
+
+// fail remembers that the store's memory may disagree with its disk: nothing is committed after it.
+func (db *DB) fail(err error) error {
+	db.failed = fmt.Errorf("store: an earlier commit failed, open the store again: %w", err)
+	return err
+}
+
+// stage puts the effect of b, and of what is due, into w and state.
+func (db *DB) stage(w *pebble.Batch, b *Batch, state *State, done *Committed) error {
+	c := &db.commit
+	if err := c.due.load(db, state); err != nil {
+		return err
+	}
+	it, err := db.lineages(state)
+	if err != nil {
+		return err
+	}
+	if it != nil {
+		defer it.Close()
+	}
+	// Both lists are sorted by source key: a key that is in both is dealt with by its change, which knows what is due.
+	i := 0
+	for j := range b.changes {
+		source := b.at(b.changes[j].source)
+		for ; i < c.due.len() && bytes.Compare(c.due.at(i), source) < 0; i++ {
+			if err := db.expire(w, it, c.due.at(i), state, done); err != nil {
+				return err
+			}
+		}
+		if i < c.due.len() && bytes.Equal(c.due.at(i), source) {
+			i++
+			done.Expired++
+		}
+		if err := db.change(w, it, b, &b.changes[j], state, done); err != nil {
+			return err
+		}
+	}
+	for ; i < c.due.len(); i++ {
+		if err := db.expire(w, it, c.due.at(i), state, done); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// lineages returns an iterator to look lineages up with, nil when there are none.
+func (db *DB) lineages(state *State) (*pebble.Iterator, error) {
+	if state.Live == 0 {
+		return nil, nil
+	}
+	return db.pebble.NewIter(&pebble.IterOptions{
+		LowerBound: []byte{kindLineage}, UpperBound: []byte{kindLineage + 1}, UseL6Filters: true})
+}
+
+// lookup reads the lineage of a source key into c.old. found is false, and c.old empty, when it has none.
+func (c *committer) lookup(it *pebble.Iterator, source []byte) (found bool, err error) {
+	c.old = lineage{rows: c.old.rows[:0]}
+	if it == nil {
+		return false, nil
+	}
+	c.key = appendLineageKey(c.key[:0], source)
+	if !it.SeekPrefixGE(c.key) {
+		return false, it.Error()
+	}
+	v, err := it.ValueAndErr()
+	if err != nil {
+		return false, err
+	}
+	c.oldSeen = append(c.oldSeen[:0], v...)
+	if err := c.old.decode(c.oldSeen); err != nil {
+		return false, fmt.Errorf("lineage of %q: %w", source, err)
+	}
+	return true, nil
+}
+
+// change applies one change of b.
+func (db *DB) change(w *pebble.Batch, it *pebble.Iterator, b *Batch, ch *change, state *State, done *Committed) error {
+	c, source := &db.commit, b.at(ch.source)
+	found, err := c.lookup(it, source)
+	if err != nil {
+		return err
+	}
+	c.new = lineage{seq: ch.seq, time: ch.time, expiry: ch.expiry, rows: c.new.rows[:0]}
+	live := ch.kind != changeRemove && (ch.expiry == 0 || ch.expiry > state.ExpiredTo)
+	var rows []row
+	if live && ch.kind == changePut {
+		rows = b.rows[ch.first : ch.first+ch.rows]
+	}
+	if live && ch.kind == changeFail {
+		c.new.flags = lineageQuarantined
+		if err := c.quarantine(w, source, ch, &b.failures[ch.first]); err != nil {
+			return err
+		}
+	}
+	db.diff(b, source, ch.seq, rows, state, done)
+	return c.replace(w, source, found, live, state)
+}
+
+// expire drops what is due of a source key that this commit does not change otherwise.
+func (db *DB) expire(w *pebble.Batch, it *pebble.Iterator, source []byte, state *State, done *Committed) error {
+	c := &db.commit
+	found, err := c.lookup(it, source)
+	if err != nil {
+		return err
+	}
+	if !found {
+		return fmt.Errorf("expiry queue names source key %q, which has no lineage", source)
+	}
+	done.Expired++
+	c.new = lineage{flags: c.old.flags & lineageQuarantined, seq: c.old.seq, time: c.old.time, expiry: c.old.expiry,
+		rows: append(c.new.rows[:0], c.old.rows...)}
+	live := c.new.expire(state.ExpiredTo)
+	for i, j := 0, 0; i < len(c.old.rows); i++ {
+		if j < len(c.new.rows) && same(&c.old.rows[i], &c.new.rows[j]) {
+			j++
+			continue
+		}
+		db.retract(source, &c.old.rows[i], state, done)
+	}
+	return c.replace(w, source, true, live, state)
+}
+
+func same(x, y *owned) bool { return x.index == y.index && bytes.Equal(x.key, y.key) }
+
+// diff compares what a source key owned with what it yields now, both sorted by (index, key): it stages the rows to
+// write and to retract, and leaves the new rows in c.new. Rows that are due already are not written.
+func (db *DB) diff(b *Batch, source []byte, seq uint64, rows []row, state *State, done *Committed) {
+	c := &db.commit
+	i := 0
+	for k := range rows {
+		r := &rows[k]
+		if r.expiry != 0 && r.expiry <= state.ExpiredTo {
+			continue
+		}
+		o := owned{index: r.index, key: b.at(r.key), hash: r.hash, expiry: r.expiry}
+		c.new.rows = append(c.new.rows, o)
+		for i < len(c.old.rows) && before(&c.old.rows[i], &o) {
+			db.retract(source, &c.old.rows[i], state, done)
+			i++
+		}
+		latest := db.specs[r.index].Collisions == Latest
+		if i < len(c.old.rows) && same(&c.old.rows[i], &o) {
+			was := c.old.rows[i].hash
+			i++
+			if was == r.hash && !latest {
+				done.Unchanged++
+				continue
+			}
+			state.Indexes[r.index].replaced(was, r.hash)
+		} else {
+			state.Indexes[r.index].added(r.hash)
+		}
+		done.Written++
+		c.put(r.index, o.key, source, b.at(r.value), r.expiry, seq, latest)
+	}
+	for ; i < len(c.old.rows); i++ {
+		db.retract(source, &c.old.rows[i], state, done)
+	}
+}
+
+func before(x, y *owned) bool {
+	if x.index != y.index {
+		return x.index < y.index
+	}
+	return bytes.Compare(x.key, y.key) < 0
+}
+
+func (x *IndexState) added(h Hash)          { x.Rows, x.Digest = x.Rows+1, x.Digest.add(h) }
+func (x *IndexState) removed(h Hash)        { x.Rows, x.Digest = x.Rows-1, x.Digest.sub(h) }
+func (x *IndexState) replaced(was, is Hash) { x.Digest = x.Digest.sub(was).add(is) }
+
+func (db *DB) retract(source []byte, o *owned, state *State, done *Committed) {
+	c := &db.commit
+	if int(o.index) >= len(state.Indexes) {
+		return // Check names it; there is no row that a key could be built for
+	}
+	state.Indexes[o.index].removed(o.hash)
+	done.Retracted++
+	at := uint32(len(c.slab))
+	c.slab = appendRowKey(c.slab, o.index, o.key, source)
+	c.add(write{key: span{at, uint32(len(c.slab)) - at}, delete: true})
+}
+
+func (c *committer) put(index uint16, key, source, value []byte, expiry int64, seq uint64, latest bool) {
+	at := uint32(len(c.slab))
+	c.slab = appendRowKey(c.slab, index, key, source)
+	mid := uint32(len(c.slab))
+	c.slab = appendRowValue(c.slab, value, expiry, seq, latest)
+	c.add(write{key: span{at, mid - at}, value: span{mid, uint32(len(c.slab)) - mid}})
+}
+
+func (c *committer) add(w write) {
+	var head [8]byte
+	copy(head[:], c.at(w.key)[1:])
+	w.head = binary.BigEndian.Uint64(head[:])
+	c.writes = append(c.writes, w)
+}
+
+func (c *committer) at(s span) []byte { return c.slab[s.off : s.off+s.n] }
+
+// flush moves the staged rows into w in key order: a sorted batch costs Pebble's memtable about half of a shuffled one
+// (docs/performance.md).
+func (c *committer) flush(w *pebble.Batch) {
+	slices.SortFunc(c.writes, func(x, y write) int {
+		if x.head != y.head {
+			if x.head < y.head {
+				return -1
+			}
+			return 1
+		}
+		return bytes.Compare(c.at(x.key), c.at(y.key))
+	})
+	for i := range c.writes {
+		if x := &c.writes[i]; x.delete {
+			w.Delete(c.at(x.key), nil)
+		} else {
+			w.Set(c.at(x.key), c.at(x.value), nil)
+		}
+	}
+}
+
+// replace stores the new lineage of a source key, or deletes it, and moves its places in the expiry queue and in
+// quarantine along.
+func (c *committer) replace(w *pebble.Batch, source []byte, found, live bool, state *State) error {
+	c.key = appendLineageKey(c.key[:0], source)
+	switch {
+	case live:
+		c.buf = c.new.append(c.buf[:0])
+		w.Set(c.key, c.buf, nil)
+	case found:
+		w.Delete(c.key, nil)
+	}
+	wasDue, isDue := int64(0), int64(0)
+	wasHeld, isHeld := found && c.old.flags&lineageQuarantined != 0, live && c.new.flags&lineageQuarantined != 0
+	if found {
+		wasDue = c.old.due()
+	}
+	if live {
+		isDue = c.new.due()
+	}
+	state.Live += count(live) - count(found)
+	state.Expiring += count(isDue != 0) - count(wasDue != 0)
+	state.Quarantined += count(isHeld) - count(wasHeld)
+	if wasDue != isDue {
+		if wasDue != 0 {
+			c.key = appendExpiryKey(c.key[:0], wasDue, source)
+			w.Delete(c.key, nil)
+		}
+		if isDue != 0 {
+			c.key = appendExpiryKey(c.key[:0], isDue, source)
+			w.Set(c.key, nil, nil)
+		}
+	}
+	if wasHeld && !isHeld {
+		c.key = appendQuarantineKey(c.key[:0], source)
+		w.Delete(c.key, nil)
+	}
+	return nil
+}
+
+// count is 1 for true.
+func count(b bool) uint64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// notePoints keeps the digests at each multiple of PointEvery that the cursor reaches or, storing nothing, passes.
+func (db *DB) notePoints(w *pebble.Batch, state *State, pos Position) error {
+	from := state.Position().Seq
+	first, last := (from/PointEvery+1)*PointEvery, pos.Seq/PointEvery*PointEvery
+	if pos.Seq < first {
+		return nil
+	}
+	if last-first >= KeptPoints*PointEvery {
+		first = last - (KeptPoints-1)*PointEvery
+	}
+	p := Point{Created: pos.Created, ExpiredTo: state.ExpiredTo, Live: state.Live, Indexes: state.Indexes}
+	for p.Seq = first; p.Seq <= last; p.Seq += PointEvery {
+		w.Set(appendPointKey(nil, p.Seq), p.append(nil), nil)
+	}
+	if last > KeptPoints*PointEvery {
+		return w.DeleteRange(appendPointKey(nil, 0), appendPointKey(nil, last-(KeptPoints-1)*PointEvery), nil)
+	}
+	return nil
+}
+
+// write commits w as durably as the store's policy says.
+func (db *DB) write(w *pebble.Batch) error {
+	opt := pebble.NoSync
+	if db.env.Sync == SyncAlways {
+		opt = pebble.Sync
+	}
+	db.written.Add(uint64(w.Len()))
+	if err := db.pebble.Apply(w, opt); err != nil {
+		return err
+	}
+	db.dirty.Store(db.env.Sync != SyncAlways)
+	return nil
+}

@@ -1,0 +1,211 @@
+package store
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"sync/atomic"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/bloom"
+
+	"github.com/foldrun/foldrun/hint"
+)
+
+// DB is one generation of one fold. Commit is for one goroutine at a time; everything else is safe for many.
+type DB struct {
+	dir        *Dir
+	env        *Options
+	path       string
+	generation string
+	id         Identity
+	specs      []IndexSpec
+	pebble     *pebble.DB
+
+	state   atomic.Pointer[State] // what the last commit left; replaced, never changed
+	dirty   atomic.Bool           // something was written since the last sync
+	written atomic.Uint64         // bytes of batches written
+	damage  atomic.Pointer[error]
+
+	commitMu sync.Mutex
+	commit   committer // owned by Commit
+	failed   error     // owned by Commit
+
+	readers sync.WaitGroup // open views
+	closeMu sync.RWMutex
+	closed  bool
+}
+
+// Create opens the generation of id, making it if it is not there.
+func (d *Dir) Create(id Identity) (*DB, error) {
+	generation, err := id.Generation()
+	if err != nil {
+		return nil, err
+	}
+	path := d.foldPath(id.Fold, generation)
+	if err := d.fs.MkdirAll(path, 0o755); err != nil {
+		return nil, hint.Error(fmt.Errorf("store: fold %s: %w", id.Fold, err), "data_dir must be writable by the user that runs foldrun")
+	}
+	for _, p := range []string{d.path, d.foldPath(""), d.foldPath(id.Fold)} {
+		if err := syncDir(d.fs, p); err != nil {
+			return nil, fmt.Errorf("store: fold %s: sync %s: %w", id.Fold, p, err)
+		}
+	}
+	return d.open(id.Fold, generation, &id)
+}
+
+// Open opens a generation that is there.
+func (d *Dir) Open(fold, generation string) (*DB, error) { return d.open(fold, generation, nil) }
+
+// open opens the database of a generation. A new database gets the identity create; an old one must have its name's.
+func (d *Dir) open(fold, generation string, create *Identity) (*DB, error) {
+	db := &DB{dir: d, env: &d.opt, path: d.foldPath(fold, generation), generation: generation}
+	p, err := pebble.Open(db.path, db.options(create == nil))
+	if errors.Is(err, pebble.ErrDBDoesNotExist) || errors.Is(err, os.ErrNotExist) {
+		return nil, hint.Error(fmt.Errorf("store: fold %s has no generation %s", fold, generation), "start foldrun: it builds the fold")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("store: open %s: %w", db.path, err)
+	}
+	db.pebble = p
+	if err := db.load(create); err != nil {
+		return nil, errors.Join(fmt.Errorf("store: open %s: %w", db.path, err), p.Close())
+	}
+	return db, nil
+}
+
+// options sets Pebble up. The figures that chose these settings are in docs/performance.md.
+func (db *DB) options(mustExist bool) *pebble.Options {
+	m := db.env.Memory
+	o := &pebble.Options{
+		FS:                          db.dir.fs,
+		Cache:                       db.dir.cache,
+		FileCache:                   db.dir.files,
+		Comparer:                    comparer,
+		FormatMajorVersion:          pebble.FormatValueSeparation,
+		ErrorIfNotExists:            mustExist,
+		ReadOnly:                    db.env.ReadOnly,
+		Logger:                      logger{db},
+		MemTableSize:                uint64(m.Memtable),
+		MemTableStopWritesThreshold: memtables + 1,
+		L0CompactionThreshold:       10, // fewer, larger compactions: a second core is the fold's, not the compaction's
+		L0StopWritesThreshold:       1000,
+		CompactionConcurrencyRange:  func() (int, int) { return 1, 1 },
+		MaxOpenFiles:                openFiles,
+		EventListener: &pebble.EventListener{
+			DataCorruption:  func(i pebble.DataCorruptionInfo) { db.setDamage(errors.New(i.String())) },
+			BackgroundError: func(err error) { db.env.Log.Warn("store background error", "path", db.path, "err", err) },
+		},
+	}
+	for i := range o.Levels {
+		o.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
+		o.Levels[i].BlockSize = 16 * kib
+	}
+	return o
+}
+
+// load reads what the database says of itself, or says it for the first time.
+func (db *DB) load(create *Identity) error {
+	id, err := db.get(keyIdentity)
+	if errors.Is(err, pebble.ErrNotFound) && create != nil {
+		if err := db.found(*create); err != nil {
+			return err
+		}
+		id, err = db.get(keyIdentity)
+	}
+	if err != nil {
+		return hint.Error(fmt.Errorf("its identity: %w", err), "remove the directory: the fold is built again")
+	}
+	if generationOf(id) != db.generation {
+		return hint.Error(fmt.Errorf("its identity is that of generation %s, not of the directory's name", generationOf(id)),
+			"the directory was renamed or copied: move it back")
+	}
+	if err := json.Unmarshal(id, &db.id); err != nil {
+		return fmt.Errorf("its identity: %w", err)
+	}
+	db.specs = db.id.Indexes
+	v, err := db.get(keyState)
+	if err != nil {
+		return fmt.Errorf("its state: %w", err)
+	}
+	state := &State{}
+	if err := state.decode(v); err != nil {
+		return err
+	}
+	if len(state.Indexes) != len(db.specs) {
+		return fmt.Errorf("its state has %d indexes, its identity %d", len(state.Indexes), len(db.specs))
+	}
+	db.state.Store(state)
+	return nil
+}
+
+// found writes the first batch of a database: format, identity and an empty state.
+func (db *DB) found(id Identity) error {
+	b, err := id.canonical()
+	if err != nil {
+		return err
+	}
+	state := State{Indexes: make([]IndexState, len(id.Indexes))}
+	w := db.pebble.NewBatch()
+	defer w.Close()
+	w.Set(keyFormat, appendU64(nil, FormatVersion), nil)
+	w.Set(keyIdentity, b, nil)
+	w.Set(keyState, state.append(nil), nil)
+	return db.pebble.Apply(w, pebble.Sync)
+}
+
+// get returns a copy of a value.
+func (db *DB) get(key []byte) ([]byte, error) {
+	v, c, err := db.pebble.Get(key)
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	return append([]byte(nil), v...), nil
+}
+
+// State returns what the last commit left. It must not be changed.
+func (db *DB) State() *State { return db.state.Load() }
+
+// Identity returns what the generation is a function of.
+func (db *DB) Identity() Identity { return db.id }
+
+// Generation returns the generation's name.
+func (db *DB) Generation() string { return db.generation }
+
+// Indexes returns the indexes in the order of their ordinals.
+func (db *DB) Indexes() []IndexSpec { return db.specs }
+
+// Flush makes what was committed durable: for sync = "1s", whose owner calls it each second.
+func (db *DB) Flush() error {
+	db.closeMu.RLock()
+	defer db.closeMu.RUnlock()
+	if db.closed || !db.dirty.Swap(false) {
+		return nil
+	}
+	if err := db.pebble.LogData(nil, pebble.Sync); err != nil {
+		return fmt.Errorf("store: sync: %w", err)
+	}
+	return nil
+}
+
+// Close waits for open views and closes the store.
+func (db *DB) Close() error {
+	db.closeMu.Lock()
+	was := db.closed
+	db.closed = true
+	db.closeMu.Unlock()
+	if was {
+		return nil
+	}
+	db.readers.Wait()
+	db.commitMu.Lock()
+	defer db.commitMu.Unlock()
+	db.failed = ErrClosed
+	if err := db.pebble.Close(); err != nil {
+		return fmt.Errorf("store: close %s: %w", db.path, err)
+	}
+	return nil
+}

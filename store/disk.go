@@ -1,0 +1,57 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+)
+
+// logger hands Pebble's log on. Its Fatalf ends the process: see the package comment.
+type logger struct{ db *DB }
+
+func (l logger) Infof(format string, args ...any) {
+	if l.db.env.Log.Enabled(context.Background(), slog.LevelDebug) {
+		l.db.env.Log.Debug("pebble", "path", l.db.path, "text", fmt.Sprintf(format, args...))
+	}
+}
+
+func (l logger) Errorf(format string, args ...any) {
+	l.db.env.Log.Warn("pebble", "path", l.db.path, "text", fmt.Sprintf(format, args...))
+}
+
+func (l logger) Fatalf(format string, args ...any) {
+	l.db.env.Fatal(l.db.path, fmt.Errorf(format, args...))
+	select {} // whoever returned from Fatal anyway: nothing may be written after this
+}
+
+// diskRoom returns ErrDiskLow when a commit could bring the disk below its minimum. What the memtables of all folds
+// hold is on its way to the disk a second time and counts as used.
+func (db *DB) diskRoom() error {
+	if db.env.MinFreeDisk <= 0 {
+		return nil
+	}
+	u, err := db.dir.fs.GetDiskUsage(db.path)
+	if err != nil {
+		return fmt.Errorf("store: free space of %s: %w", db.path, err)
+	}
+	need := uint64(db.env.MinFreeDisk + db.env.Memory.Memtables())
+	if u.AvailBytes < need {
+		return fmt.Errorf("%w: %d MiB free at %s, %d MiB needed", ErrDiskLow, u.AvailBytes/mib, db.path, need/mib)
+	}
+	return nil
+}
+
+// setDamage remembers the first corruption that was found.
+func (db *DB) setDamage(err error) {
+	if db.damage.CompareAndSwap(nil, &err) {
+		db.env.Log.Error("store is damaged", "path", db.path, "err", err)
+	}
+}
+
+// Damage returns the first corruption that was found in the store's files, nil when none was.
+func (db *DB) Damage() error {
+	if p := db.damage.Load(); p != nil {
+		return *p
+	}
+	return nil
+}

@@ -1,0 +1,59 @@
+// Package store keeps one generation of a fold in Pebble: the rows that a module derived from a source, the lineage
+// that says which source key owns which row, and the cursor that says how far the source is folded. It is the only
+// package that imports Pebble.
+//
+// # What the bytes are
+//
+// A data directory holds
+//
+//	FORMAT                       the version of everything below, in decimal
+//	LOCK                         held by the one process that has the directory open
+//	folds/NAME/CURRENT           the generation that serves, replaced by an atomic rename
+//	folds/NAME/GENERATION/       a Pebble database; GENERATION is the hash of its identity
+//
+// and a database holds, one byte of kind first, integers big-endian in keys and little-endian in values:
+//
+//	meta        0x01 name                                  -> format | identity | state
+//	point       0x02 seq u64                               -> position, expired_to, counts and digests at seq
+//	row         0x10 index u16, esc(key), 0x00 0x01, source -> flags u8, [expiry i64], [seq u64], value
+//	lineage     0x20 source                                -> flags u8, seq u64, time i64, [expiry i64], n, n rows of
+//	                                                          (index, key, hash 16, [expiry i64])
+//	quarantine  0x30 source                                -> seq, time, code, message, module digest, update
+//	expiry      0x40 time u64, source                      -> ()    one a source key: the earliest of its times
+//
+// esc doubles a zero byte to 0x00 0xff, so that keys of any bytes sort as themselves and end where 0x00 0x01 stands.
+// A key's prefix, in Pebble's sense, ends at that terminator: one bloom filter look-up answers for all claimants of a
+// derived key.
+//
+// Invariants, all of them checked by [DB.Check]:
+//   - every row is named by the lineage of its source key with its exact hash, and every row so named exists;
+//   - the state's counts and digests are those of the rows, lineages, quarantine and expiry queue that are there;
+//   - the state, its cursor included, was written by the batch that wrote the last of them.
+//
+// # Why is there no way to set the cursor?
+//
+// Because [DB.Commit] stores the cursor with the rows that it speaks of, in one Pebble batch. A cursor that could be
+// moved alone could be wrong alone.
+//
+// # Why is the seq not in the row?
+//
+// An unchanged row is then not written again although its source's seq moved, and the rows are a function of the live
+// source alone. Rows of an index with collisions = "latest" do carry it, because a read must know the newest claimant
+// without history; it is never part of the hash, so a rebuild reaches the same digest.
+//
+// # Why do rows that are due never get written?
+//
+// What a commit leaves is a function of the records up to its position and of the fold's clock, however the batches
+// were cut: due rows of older batches go, and rows of this batch that are already due are not written.
+//
+// # Why does the process end when the disk fails?
+//
+// Pebble reports a failed write of its log or manifest by Logger.Fatalf and cannot go on: after a Fatalf that returned,
+// a synced write that had met ENOSPC reported success, the next rotation panicked, Close hung. What was acknowledged
+// is on disk, so a restart resumes at the cursor. See [Env].
+package store
+
+// FormatVersion is the version of everything that this package writes. History:
+//
+//	1  first
+const FormatVersion = 1

@@ -1,0 +1,65 @@
+package store
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+)
+
+// Collisions says what a read gives when several source keys claim one derived key.
+type Collisions string
+
+const (
+	All    Collisions = "all"    // every claimant
+	Latest Collisions = "latest" // the claimant whose source has the highest seq
+)
+
+// IndexSpec names an index of a fold. Its place in the identity is its ordinal in keys and frames.
+type IndexSpec struct {
+	Name       string     `json:"name"`
+	Collisions Collisions `json:"collisions"`
+}
+
+// Identity is everything that the rows of a generation are a function of, besides the source's records. Another
+// identity is another generation.
+type Identity struct {
+	Format   int              `json:"format"`   // FormatVersion
+	Fold     string           `json:"fold"`     // the fold's name
+	Module   string           `json:"module"`   // sha256 of the module's sections but the custom ones, hexadecimal
+	Manifest json.RawMessage  `json:"manifest"` // its meaning: indexes, wants, abi, codec
+	Config   json.RawMessage  `json:"config"`   // [fold.NAME.config] as canonical JSON
+	Stream   string           `json:"stream"`
+	Domain   string           `json:"domain"`
+	Filter   string           `json:"filter"`
+	Keying   string           `json:"keying"`
+	OnEvict  string           `json:"on_evict"`
+	OnError  string           `json:"on_error"`
+	Limits   map[string]int64 `json:"limits"`
+	Meter    int              `json:"meter"` // version of the fuel meter; 0 = none
+	Indexes  []IndexSpec      `json:"indexes"`
+}
+
+// canonical returns the bytes that are hashed and stored. Struct fields keep their order and maps are sorted.
+func (id Identity) canonical() ([]byte, error) {
+	id.Format = FormatVersion
+	b, err := json.Marshal(id)
+	if err != nil {
+		return nil, fmt.Errorf("store: identity of fold %s: %w", id.Fold, err)
+	}
+	return b, nil
+}
+
+// Generation returns the name of the generation that has this identity: 16 hexadecimal digits.
+func (id Identity) Generation() (string, error) {
+	b, err := id.canonical()
+	if err != nil {
+		return "", err
+	}
+	return generationOf(b), nil
+}
+
+func generationOf(canonical []byte) string {
+	sum := sha256.Sum256(canonical)
+	return hex.EncodeToString(sum[:8])
+}

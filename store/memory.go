@@ -1,0 +1,60 @@
+package store
+
+import (
+	"fmt"
+
+	"github.com/foldrun/foldrun/hint"
+)
+
+const (
+	kib = 1 << 10
+	mib = 1 << 20
+)
+
+// What a fold needs at least, and what it never uses more of.
+const (
+	minMemtable, maxMemtable = 1 * mib, 64 * mib
+	minBatch, maxBatch       = 256 * kib, 8 * mib
+	minCache                 = 8 * mib
+	memtables                = 3 // one that fills, two that wait for their flush; writes stop at a fourth
+	instanceShare            = 4 * mib
+)
+
+// Memory is how the one budget is split among what uses memory. All sizes are bytes. Pebble reserves memtables out of
+// the block cache that it is given, so that Cache is what it is given less the memtables: what is left for blocks.
+type Memory struct {
+	Total     int64
+	Folds     int
+	Cache     int64 // blocks, shared by all folds
+	Memtable  int64 // one memtable; a fold has up to three
+	Batch     int64 // the slab of one batch; a fold has Batches of them, each with its output beside it
+	Batches   int   // batches in flight, a fold
+	Instances int64 // set aside for guests
+}
+
+// SplitMemory splits total bytes among folds. A cache above 0 fixes the block cache. It refuses a budget that cannot
+// work and says how much would.
+func SplitMemory(total int64, folds int, cache int64) (Memory, error) {
+	m := Memory{Total: total, Folds: max(folds, 1), Batches: 4}
+	n := int64(m.Folds)
+	m.Instances = instanceShare * n
+	need := max(cache, minCache) + m.Instances + n*(memtables*minMemtable+int64(m.Batches)*2*minBatch)
+	if total < need {
+		return m, hint.Error(fmt.Errorf("memory budget of %d MiB is too small for %d folds", total/mib, m.Folds),
+			"set [store] memory to %d MiB or more, or run fewer folds here", (need+mib-1)/mib)
+	}
+	free := total - m.Instances - cache
+	m.Memtable = min(max(free*2/5/n/memtables, minMemtable), maxMemtable)
+	m.Batch = min(max(free/5/n/int64(2*m.Batches), minBatch), maxBatch)
+	m.Cache = cache
+	if cache == 0 {
+		m.Cache = total - m.Instances - m.Memtables() - m.Slabs()
+	}
+	return m, nil
+}
+
+// Memtables returns the memtables of all folds, bytes.
+func (m Memory) Memtables() int64 { return int64(m.Folds) * memtables * m.Memtable }
+
+// Slabs returns the batches in flight of all folds, with their output, bytes.
+func (m Memory) Slabs() int64 { return int64(m.Folds) * int64(m.Batches) * 2 * m.Batch }

@@ -1,0 +1,281 @@
+package store
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+
+	"github.com/cockroachdb/pebble/v2"
+)
+
+// A View is the store at one commit: every read of it sees the same rows and the same cursor, whatever commits
+// meanwhile. It holds files back from deletion, so it is short-lived; Close ends it.
+type View struct {
+	db    *DB
+	snap  *pebble.Snapshot
+	state State
+}
+
+// View opens a view of the last commit.
+func (db *DB) View() (*View, error) {
+	db.closeMu.RLock()
+	defer db.closeMu.RUnlock()
+	if db.closed {
+		return nil, ErrClosed
+	}
+	db.readers.Add(1)
+	v := &View{db: db, snap: db.pebble.NewSnapshot()}
+	if err := v.load(); err != nil {
+		v.Close()
+		return nil, fmt.Errorf("store: view: %w", err)
+	}
+	return v, nil
+}
+
+// load reads the state that the snapshot holds, which may be newer than what State returned a moment ago.
+func (v *View) load() error {
+	b, c, err := v.snap.Get(keyState)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	return v.state.decode(b)
+}
+
+// Close ends the view.
+func (v *View) Close() error {
+	defer v.db.readers.Done()
+	return v.snap.Close()
+}
+
+// State returns the cursor and the counts that the view's rows go with.
+func (v *View) State() *State { return &v.state }
+
+// Row is one row. Its bytes are views, valid until the function that got them returns.
+type Row struct {
+	Key, Source, Value []byte
+	Seq                uint64 // the source's, in an index with collisions = "latest"; else 0
+	Expiry             int64  // ns since 1970, 0 = never
+}
+
+// A Range says which rows to read. Its zero value is all rows of the index, in the order of (key, source).
+type Range struct {
+	Prefix     []byte // only keys that start with it
+	Start, End []byte // only keys >= Start and < End; empty = no bound
+	Reverse    bool   // from the last to the first
+	After      *Mark  // only what comes after it in the direction of reading
+	Claimants  bool   // every claimant of a key, though the index's collisions are "latest"
+}
+
+// Mark is a place between rows: the last row of a page.
+type Mark struct{ Key, Source []byte }
+
+// Get calls f for the rows of one derived key: every claimant, by source key, or with collisions = "latest" the one
+// whose source has the highest seq. f returns false to stop.
+func (v *View) Get(index int, key []byte, r Range, f func(Row) bool) error {
+	if err := v.checkIndex(index); err != nil {
+		return err
+	}
+	prefix := appendRowPrefix(nil, uint16(index), key)
+	lower, upper := v.bounds(index, r)
+	if bytes.Compare(lower, prefix) < 0 {
+		lower = prefix
+	}
+	if end := appendSuccessor(nil, prefix); bytes.Compare(upper, end) > 0 {
+		upper = end
+	}
+	return v.read(index, lower, upper, r, f)
+}
+
+// Scan calls f for the rows of a range, in order. f returns false to stop.
+func (v *View) Scan(index int, r Range, f func(Row) bool) error {
+	if err := v.checkIndex(index); err != nil {
+		return err
+	}
+	lower, upper := v.bounds(index, r)
+	return v.read(index, lower, upper, r, f)
+}
+
+func (v *View) checkIndex(index int) error {
+	if index < 0 || index >= len(v.db.specs) {
+		return fmt.Errorf("store: index %d of %d", index, len(v.db.specs))
+	}
+	return nil
+}
+
+// bounds returns the physical keys between which a range lies.
+func (v *View) bounds(index int, r Range) (lower, upper []byte) {
+	x := uint16(index)
+	lower, upper = appendKeyBound(nil, x, r.Start), appendIndexEnd(nil, x)
+	if len(r.End) > 0 {
+		upper = appendKeyBound(nil, x, r.End)
+	}
+	if len(r.Prefix) > 0 {
+		p := appendKeyBound(nil, x, r.Prefix)
+		lower = larger(lower, p)
+		upper = smaller(upper, appendSuccessor(nil, p))
+	}
+	if r.After == nil {
+		return lower, upper
+	}
+	whole := v.db.specs[index].Collisions == Latest && !r.Claimants
+	at := appendRowPrefix(nil, x, r.After.Key)
+	switch {
+	case whole && r.Reverse:
+		upper = smaller(upper, at)
+	case whole:
+		lower = larger(lower, appendSuccessor(nil, at))
+	case r.Reverse:
+		upper = smaller(upper, append(at, r.After.Source...))
+	default:
+		lower = larger(lower, append(append(at, r.After.Source...), 0))
+	}
+	return lower, upper
+}
+
+func larger(x, y []byte) []byte {
+	if bytes.Compare(x, y) >= 0 {
+		return x
+	}
+	return y
+}
+
+func smaller(x, y []byte) []byte {
+	if bytes.Compare(x, y) <= 0 {
+		return x
+	}
+	return y
+}
+
+// read walks the rows between two physical keys. A scan over a damaged file merely ends early, so the iterator's
+// error decides whether what was read is all.
+func (v *View) read(index int, lower, upper []byte, r Range, f func(Row) bool) error {
+	if bytes.Compare(lower, upper) >= 0 {
+		return nil
+	}
+	it, err := v.snap.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper})
+	if err != nil {
+		return fmt.Errorf("store: read: %w", err)
+	}
+	w := walker{f: f, latest: v.db.specs[index].Collisions == Latest && !r.Claimants}
+	err = w.walk(it, r.Reverse)
+	if cerr := it.Close(); err == nil {
+		err = cerr
+	}
+	if pebble.IsCorruptionError(err) {
+		v.db.setDamage(err)
+	}
+	if err != nil {
+		return fmt.Errorf("store: read index %s: %w", v.db.specs[index].Name, err)
+	}
+	return nil
+}
+
+// walker hands rows to f: each, or the latest of each key.
+type walker struct {
+	f      func(Row) bool
+	latest bool
+	best   Row    // a copy of the best claimant so far of the key in hand; with latest
+	have   bool   // best is set
+	key    []byte // buffer of unescaped keys
+}
+
+func (w *walker) walk(it *pebble.Iterator, reverse bool) error {
+	step, ok := it.Next, false
+	if reverse {
+		step, ok = it.Prev, it.Last()
+	} else {
+		ok = it.First()
+	}
+	for ; ok; ok = step() {
+		row, err := w.row(it)
+		if err != nil {
+			return err
+		}
+		if !w.take(row) {
+			return nil
+		}
+	}
+	if err := it.Error(); err != nil {
+		return err
+	}
+	if w.have {
+		w.f(w.best)
+	}
+	return nil
+}
+
+func (w *walker) row(it *pebble.Iterator) (Row, error) {
+	_, key, source, ok := splitRowKey(it.Key(), w.key[:0])
+	if !ok {
+		return Row{}, fmt.Errorf("row key %x is malformed", it.Key())
+	}
+	w.key = key
+	v, err := it.ValueAndErr()
+	if err != nil {
+		return Row{}, err
+	}
+	row := Row{Key: key, Source: source}
+	row.Value, row.Expiry, row.Seq, err = splitRowValue(v)
+	if err != nil {
+		return Row{}, fmt.Errorf("row %x: %w", it.Key(), err)
+	}
+	return row, nil
+}
+
+// take hands row on, or with latest keeps the best of its key until the key changes.
+func (w *walker) take(row Row) bool {
+	if !w.latest {
+		return w.f(row)
+	}
+	more := true
+	if w.have && !bytes.Equal(w.best.Key, row.Key) {
+		more = w.f(w.best)
+		w.have = false
+	}
+	if more && (!w.have || row.Seq > w.best.Seq) {
+		w.best = Row{append(w.best.Key[:0], row.Key...), append(w.best.Source[:0], row.Source...),
+			append(w.best.Value[:0], row.Value...), row.Seq, row.Expiry}
+		w.have = true
+	}
+	return more
+}
+
+// Quarantine calls f for each source key in quarantine, in order. q's bytes are views. f returns false to stop.
+func (v *View) Quarantine(f func(q Quarantined) bool) error {
+	it, err := v.snap.NewIter(&pebble.IterOptions{LowerBound: []byte{kindQuarantine}, UpperBound: []byte{kindQuarantine + 1}})
+	if err != nil {
+		return fmt.Errorf("store: quarantine: %w", err)
+	}
+	for ok := it.First(); ok && err == nil; ok = it.Next() {
+		var b []byte
+		if b, err = it.ValueAndErr(); err != nil {
+			break
+		}
+		q := Quarantined{Source: it.Key()[1:]}
+		if err = q.decode(b); err != nil || !f(q) {
+			break
+		}
+	}
+	return errors.Join(err, it.Close())
+}
+
+// Points returns the digests that were kept, oldest first.
+func (v *View) Points() ([]Point, error) {
+	it, err := v.snap.NewIter(&pebble.IterOptions{LowerBound: []byte{kindPoint}, UpperBound: []byte{kindPoint + 1}})
+	if err != nil {
+		return nil, fmt.Errorf("store: points: %w", err)
+	}
+	var all []Point
+	for ok := it.First(); ok && err == nil; ok = it.Next() {
+		var b []byte
+		if b, err = it.ValueAndErr(); err != nil {
+			break
+		}
+		var p Point
+		if err = p.decode(it.Key()[1:], b); err == nil {
+			all = append(all, p)
+		}
+	}
+	return all, errors.Join(err, it.Close())
+}
