@@ -1,0 +1,93 @@
+package plugin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/tetratelabs/wazero"
+	"github.com/tetratelabs/wazero/api"
+	"github.com/tetratelabs/wazero/imports/wasi_snapshot_preview1"
+
+	"github.com/foldrun/foldrun/abi"
+	"github.com/foldrun/foldrun/hint"
+)
+
+const maxLogLine = 1 << 10 // bytes of a guest's log line that are kept
+
+// checkImports refuses a module that asks for something it is not given.
+func checkImports(c wazero.CompiledModule) error {
+	for _, f := range c.ImportedFunctions() {
+		module, name, _ := f.Import()
+		switch {
+		case module == abi.ImportModule && name == abi.ImportLog:
+		case module == abi.ImportEnv && name == abi.ImportAbort:
+		case module == abi.ImportWASI:
+		default:
+			return hint.Error(fmt.Errorf("it imports %s.%s, which foldrun does not have", module, name),
+				"build it for %s: %s.%s, %s.%s and %s.* are all that may be imported",
+				abi.ExportMarker, abi.ImportModule, abi.ImportLog, abi.ImportEnv, abi.ImportAbort, abi.ImportWASI)
+		}
+	}
+	if len(c.ImportedMemories()) > 0 {
+		return hint.Error(errors.New("it imports its memory"), "link it so that it defines and exports %q", abi.ExportMemory)
+	}
+	return nil
+}
+
+// provide instantiates the modules that a guest may import from. Host functions are registered without reflection,
+// which would cost ten times as much a call.
+func (m *Module) provide(ctx context.Context) error {
+	i32 := api.ValueTypeI32
+	_, err := m.runtime.NewHostModuleBuilder(abi.ImportModule).NewFunctionBuilder().
+		WithGoModuleFunction(api.GoModuleFunc(m.log), []api.ValueType{i32, i32, i32}, nil).Export(abi.ImportLog).Instantiate(ctx)
+	if err != nil {
+		return err
+	}
+	_, err = m.runtime.NewHostModuleBuilder(abi.ImportEnv).NewFunctionBuilder().
+		WithGoModuleFunction(api.GoModuleFunc(abort), []api.ValueType{i32, i32, i32, i32}, nil).Export(abi.ImportAbort).Instantiate(ctx)
+	if err != nil {
+		return err
+	}
+	_, err = wasi_snapshot_preview1.Instantiate(ctx, m.runtime)
+	return err
+}
+
+// log is foldrun_v1.log. level is 0 debug, 1 info, 2 warn, 3 error.
+func (m *Module) log(ctx context.Context, guest api.Module, stack []uint64) {
+	text, ok := guest.Memory().Read(uint32(stack[1]), min(uint32(stack[2]), maxLogLine))
+	if !ok {
+		return
+	}
+	level := slog.LevelDebug + slog.Level(4*min(uint32(stack[0]), 3))
+	if m.lines.allow(time.Now()) {
+		m.opt.Log.Log(ctx, level, "module", "module", m.manifest.Name, "text", string(text))
+	}
+}
+
+func abort(context.Context, api.Module, []uint64) { panic(errors.New("the module aborted")) }
+
+// sameBytes is the guest's source of randomness: every call gets the same bytes.
+type sameBytes struct{}
+
+func (sameBytes) Read(p []byte) (int, error) {
+	for i := range p {
+		p[i] = byte(i)*0x9d + 0x3b
+	}
+	return len(p), nil
+}
+
+// epoch is where a guest's clock stands, s since 1970: 2020-01-01T00:00:00Z.
+const epoch = 1577836800
+
+// guestConfig is what an instance starts with: no name, arguments, environment, files; a clock that stands still but
+// for the guest's own sleeps, the same bytes as randomness, nothing on standard output.
+func guestConfig() wazero.ModuleConfig {
+	slept := int64(0)
+	return wazero.NewModuleConfig().WithName("").WithStartFunctions().WithRandSource(sameBytes{}).
+		WithWalltime(func() (int64, int32) { return epoch + slept/1e9, int32(slept % 1e9) }, 1).
+		WithNanotime(func() int64 { return slept }, 1).
+		WithNanosleep(func(ns int64) { slept += max(ns, 0) })
+}

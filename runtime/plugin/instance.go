@@ -1,0 +1,160 @@
+package plugin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/tetratelabs/wazero/api"
+	"github.com/tetratelabs/wazero/experimental"
+
+	"github.com/foldrun/foldrun/abi"
+	"github.com/foldrun/foldrun/hint"
+)
+
+// instance is one running copy of a module. It is for one goroutine.
+type instance struct {
+	module    *Module
+	guest     api.Module
+	memory    api.Memory
+	buffer    api.Function
+	transform api.Function
+	arena     uint32 // address of the input arena
+	room      uint32 // bytes of it
+	calls     int    // transforms so far: 0 is a fresh instance
+	stack     [4]uint64
+}
+
+// callError is why one call failed: no verdict on any record, unless it held one alone on a fresh instance.
+type callError struct {
+	code string // stable: trap, arena_too_small, call_failed, bad_frame
+	text string
+}
+
+func (e *callError) Error() string { return e.code + ": " + e.text }
+
+// errArena says that the guest has no room for a frame of this size.
+var errArena = &callError{"arena_too_small", "foldrun_buffer has no room for the record"}
+
+// start makes a fresh instance. Its errors are the module's, not a record's.
+func (m *Module) start(ctx context.Context) (*instance, error) {
+	ctx = experimental.WithMemoryAllocator(ctx, experimental.MemoryAllocatorFunc(allocate))
+	guest, err := m.runtime.InstantiateModule(ctx, m.compiled, guestConfig())
+	if err != nil {
+		return nil, hint.Error(fmt.Errorf("plugin: module %s does not start: %w", m.manifest.Name, err), "run the module's own tests")
+	}
+	in := &instance{module: m, guest: guest, memory: guest.Memory(),
+		buffer: guest.ExportedFunction(abi.ExportBuffer), transform: guest.ExportedFunction(abi.ExportTransform)}
+	if err := in.initialize(ctx); err != nil {
+		in.close(ctx)
+		return nil, fmt.Errorf("plugin: module %s does not start: %w", m.manifest.Name, err)
+	}
+	return in, nil
+}
+
+func (in *instance) close(ctx context.Context) { in.guest.Close(ctx) }
+
+// initialize runs the reactor's start and gives the module its config.
+func (in *instance) initialize(ctx context.Context) error {
+	if f := in.guest.ExportedFunction(abi.ExportInitialize); f != nil {
+		if err := f.CallWithStack(ctx, in.stack[:1]); err != nil {
+			return fmt.Errorf("%s: %w", abi.ExportInitialize, trapText(err))
+		}
+	}
+	f := in.guest.ExportedFunction(abi.ExportInit)
+	if f == nil {
+		return nil
+	}
+	config := in.module.opt.Config
+	view, err := in.input(ctx, len(config))
+	if err != nil {
+		return err
+	}
+	copy(view, config)
+	in.stack[0], in.stack[1] = uint64(in.arena), uint64(len(config))
+	if err := f.CallWithStack(ctx, in.stack[:2]); err != nil {
+		return fmt.Errorf("%s: %w", abi.ExportInit, trapText(err))
+	}
+	if code := uint32(in.stack[0]); code != 0 {
+		return hint.Error(fmt.Errorf("%s refuses the config with code %d: %s", abi.ExportInit, code, in.lastError(ctx)),
+			"mend [fold.NAME.config]")
+	}
+	return nil
+}
+
+// input returns a view of n bytes of the arena, asking the guest for a larger one if it must.
+func (in *instance) input(ctx context.Context, n int) ([]byte, error) {
+	if uint64(n) > uint64(in.room) {
+		in.room = 0
+		in.stack[0] = uint64(n)
+		if err := in.buffer.CallWithStack(ctx, in.stack[:1]); err != nil {
+			return nil, &callError{"trap", abi.ExportBuffer + ": " + trapText(err).Error()}
+		}
+		at := uint32(in.stack[0])
+		if at == 0 {
+			return nil, errArena
+		}
+		if at%abi.FrameAlignment != 0 || uint64(at)+uint64(n) > uint64(in.memory.Size()) {
+			return nil, &callError{"bad_frame", fmt.Sprintf("%s(%d) returned %d, which is not 8-aligned or leaves no room in memory", abi.ExportBuffer, n, at)}
+		}
+		in.arena, in.room = at, uint32(n)
+	}
+	view, ok := in.memory.Read(in.arena, uint32(n))
+	if !ok {
+		return nil, &callError{"bad_frame", "the arena has left the guest's memory"}
+	}
+	return view, nil
+}
+
+// call transforms the records recs of u and leaves the answer in out: a view of guest memory until the next call.
+// After an error the instance is to be closed; progress is then the guest's hint, or abi.NoProgress.
+func (in *instance) call(ctx context.Context, u *abi.Updates, recs []int32, out *abi.Out) (progress uint32, err error) {
+	progress = abi.NoProgress
+	view, err := in.input(ctx, abi.InSize(u, recs))
+	if err != nil {
+		return progress, err
+	}
+	in.calls++
+	n := abi.EncodeIn(view, u, recs)
+	in.stack[0], in.stack[1] = uint64(in.arena), uint64(n)
+	err = in.transform.CallWithStack(ctx, in.stack[:2])
+	if err != nil {
+		if view, ok := in.memory.Read(in.arena, uint32(n)); ok {
+			progress = abi.Progress(view)
+		}
+		return progress, &callError{"trap", trapText(err).Error()}
+	}
+	addr, length := abi.Unpack(in.stack[0])
+	if addr == 0 && length == 0 {
+		return progress, &callError{"call_failed", in.lastError(ctx)}
+	}
+	mem, _ := in.memory.Read(0, in.memory.Size())
+	if err := out.Decode(mem, addr, length, len(recs)); err != nil {
+		return progress, &callError{"bad_frame", err.Error()}
+	}
+	return progress, nil
+}
+
+// lastError returns the text that the guest gives for its last failure.
+func (in *instance) lastError(ctx context.Context) string {
+	f := in.guest.ExportedFunction(abi.ExportError)
+	if f == nil {
+		return "the module gives no reason"
+	}
+	if err := f.CallWithStack(ctx, in.stack[:1]); err != nil {
+		return "the module trapped when asked for the reason"
+	}
+	addr, length := abi.Unpack(in.stack[0])
+	text, ok := in.memory.Read(addr, min(length, maxLogLine))
+	if !ok || length == 0 {
+		return "the module gives no reason"
+	}
+	return strings.ToValidUTF8(string(text), "�")
+}
+
+// trapText is the first line of what wazero says of a trap: the rest is a stack trace, which differs between builds.
+func trapText(err error) error {
+	text, _, _ := strings.Cut(err.Error(), "\n")
+	return errors.New(strings.TrimSuffix(text, " (recovered by wazero)"))
+}

@@ -1,0 +1,166 @@
+package plugin
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+
+	"github.com/tetratelabs/wazero"
+	"github.com/tetratelabs/wazero/api"
+
+	"github.com/foldrun/foldrun/abi"
+	"github.com/foldrun/foldrun/hint"
+)
+
+// Options bound what a module may use. The zero value of a field is its default.
+type Options struct {
+	Memory           int64  // bytes of an instance's memory; default 64 MiB
+	EntriesPerRecord int    // default 1024
+	BytesPerRecord   int64  // bytes of keys and values together; default 4 MiB
+	KeyBytes         int    // bytes of one key; default 16 KiB
+	ValueBytes       int    // bytes of one value; default 1 MiB less 4 KiB
+	Config           []byte // for foldrun_init, JSON; default {}
+	Log              *slog.Logger
+}
+
+const pageSize = 64 << 10
+
+func (o *Options) defaults() {
+	set := func(p *int64, v int64) {
+		if *p <= 0 {
+			*p = v
+		}
+	}
+	entries, key, value := int64(o.EntriesPerRecord), int64(o.KeyBytes), int64(o.ValueBytes)
+	set(&o.Memory, 64<<20)
+	set(&entries, 1024)
+	set(&o.BytesPerRecord, 4<<20)
+	set(&key, 16<<10)
+	set(&value, 1<<20-4<<10)
+	o.EntriesPerRecord, o.KeyBytes, o.ValueBytes = int(entries), int(key), int(value)
+	if len(o.Config) == 0 {
+		o.Config = []byte("{}")
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+}
+
+// Module is a compiled module. It is safe for many goroutines; each transforms through a Worker of its own.
+type Module struct {
+	opt      Options
+	runtime  wazero.Runtime
+	compiled wazero.CompiledModule
+	manifest abi.Manifest
+	digest   string
+	lines    lineLimit
+}
+
+// Compile checks a module against the ABI and compiles it. What it refuses, it refuses with the mend as a hint.
+func Compile(ctx context.Context, wasm []byte, o Options) (*Module, error) {
+	o.defaults()
+	m := &Module{opt: o}
+	if err := m.read(wasm); err != nil {
+		return nil, err
+	}
+	m.runtime = wazero.NewRuntimeWithConfig(ctx, wazero.NewRuntimeConfig().
+		WithMemoryLimitPages(uint32(min(max(o.Memory/pageSize, 1), 65536))).WithDebugInfoEnabled(false))
+	if err := m.compile(ctx, wasm); err != nil {
+		return nil, errors.Join(err, m.runtime.Close(ctx))
+	}
+	return m, nil
+}
+
+// read takes from the module's bytes what they say without being compiled.
+func (m *Module) read(wasm []byte) error {
+	if len(wasm) < 8 || string(wasm[:4]) != "\x00asm" {
+		return hint.Error(errors.New("it is not a wasm module"), "name the .wasm file that the compiler wrote, not its source or a component")
+	}
+	manifest, found, err := abi.ReadManifest(wasm)
+	if err != nil {
+		return err
+	}
+	if !found {
+		return hint.Error(fmt.Errorf("it has no %s section", abi.ManifestSection), "embed a manifest: abi/ABI.md says what it holds")
+	}
+	digest, err := abi.CodeDigest(wasm)
+	if err != nil {
+		return err
+	}
+	m.manifest, m.digest = manifest, hex.EncodeToString(digest[:])
+	return nil
+}
+
+func (m *Module) compile(ctx context.Context, wasm []byte) (err error) {
+	if m.compiled, err = m.runtime.CompileModule(ctx, wasm); err != nil {
+		return hint.Error(fmt.Errorf("it does not compile: %w", err), "build it for wasm32 with the default features, and memory within the fold's limit")
+	}
+	if err := checkExports(m.compiled); err != nil {
+		return err
+	}
+	if err := checkImports(m.compiled); err != nil {
+		return err
+	}
+	return m.provide(ctx)
+}
+
+// checkExports refuses a module that lacks an export or has it with another type.
+func checkExports(c wazero.CompiledModule) error {
+	i32, i64 := api.ValueTypeI32, api.ValueTypeI64
+	have := c.ExportedFunctions()
+	if have[abi.ExportMarker] == nil {
+		for name := range have {
+			if strings.HasPrefix(name, abi.MarkerPrefix) {
+				return hint.Error(fmt.Errorf("it speaks %s, this foldrun speaks %s", name, abi.ExportMarker),
+					"run a foldrun that speaks %s, or build the module with an SDK for %s", name, abi.ExportMarker)
+			}
+		}
+	}
+	for _, x := range []struct {
+		name            string
+		params, results []api.ValueType
+		optional        bool
+	}{
+		{abi.ExportMarker, nil, nil, false},
+		{abi.ExportBuffer, []api.ValueType{i32}, []api.ValueType{i32}, false},
+		{abi.ExportTransform, []api.ValueType{i32, i32}, []api.ValueType{i64}, false},
+		{abi.ExportInitialize, nil, nil, true},
+		{abi.ExportInit, []api.ValueType{i32, i32}, []api.ValueType{i32}, true},
+		{abi.ExportError, nil, []api.ValueType{i64}, true},
+	} {
+		f := have[x.name]
+		switch {
+		case f == nil && x.optional:
+		case f == nil:
+			return hint.Error(fmt.Errorf("it does not export %s", x.name), "build it with an SDK, or export what abi/ABI.md lists")
+		case !slices.Equal(f.ParamTypes(), x.params) || !slices.Equal(f.ResultTypes(), x.results):
+			return hint.Error(fmt.Errorf("its export %s has the type %s -> %s, not %s -> %s", x.name,
+				types(f.ParamTypes()), types(f.ResultTypes()), types(x.params), types(x.results)), "abi/ABI.md lists the exports with their types")
+		}
+	}
+	if c.ExportedMemories()[abi.ExportMemory] == nil {
+		return hint.Error(fmt.Errorf("it does not export its memory as %q", abi.ExportMemory), "link it with its memory exported")
+	}
+	return nil
+}
+
+func types(all []api.ValueType) string {
+	var names []string
+	for _, t := range all {
+		names = append(names, api.ValueTypeName(t))
+	}
+	return "(" + strings.Join(names, ", ") + ")"
+}
+
+// Manifest returns what the module says of itself.
+func (m *Module) Manifest() abi.Manifest { return m.manifest }
+
+// Digest returns the sha256 of the module's sections but the custom ones, hexadecimal.
+func (m *Module) Digest() string { return m.digest }
+
+// Close frees the compiled code. Its workers must be closed.
+func (m *Module) Close(ctx context.Context) error { return m.runtime.Close(ctx) }

@@ -1,0 +1,255 @@
+package plugin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/foldrun/foldrun/abi"
+	"github.com/foldrun/foldrun/store"
+)
+
+// Sink takes the verdicts on records. A record is named by its index in the slab. Every byte slice is a view of guest
+// memory, to be copied before the method returns.
+type Sink interface {
+	// Yield says that a record yields these entries, perhaps none.
+	Yield(rec int32, entries Entries) error
+	// Fail says that a record cannot be transformed.
+	Fail(rec int32, f store.Failure) error
+}
+
+// Entries are what one record yields.
+type Entries struct {
+	out      *abi.Out
+	first, n int
+}
+
+// Len returns the number of entries.
+func (e Entries) Len() int { return e.n }
+
+// At returns entry i.
+func (e Entries) At(i int) abi.Entry { return e.out.Entry(e.first + i) }
+
+// The time that a call should take at most, and below which the next may be larger.
+const (
+	longCall  = 2 * time.Millisecond
+	shortCall = longCall / 4
+)
+
+// Worker transforms records on an instance of its own. It is for one goroutine.
+type Worker struct {
+	module *Module
+	in     *instance // nil until the first call, and after each failure
+	out    abi.Out
+	frame  int // records of the next frame, at most
+	one    [1]int32
+	stats  Stats
+}
+
+// Stats count what a worker did.
+type Stats struct {
+	Frames    uint64
+	Records   uint64 // given a verdict
+	Failures  uint64 // of them, failed
+	Instances uint64 // started
+	Busy      time.Duration
+}
+
+// Worker returns a new worker.
+func (m *Module) Worker() *Worker { return &Worker{module: m, frame: abi.MaxFrameRecords} }
+
+// Stats returns the counts so far.
+func (w *Worker) Stats() Stats { return w.stats }
+
+// Close closes the worker's instance.
+func (w *Worker) Close(ctx context.Context) { w.drop(ctx) }
+
+func (w *Worker) drop(ctx context.Context) {
+	if w.in != nil {
+		w.in.close(ctx)
+		w.in = nil
+	}
+}
+
+// Warm starts an instance, so that a module that cannot start is found before the first record.
+func (w *Worker) Warm(ctx context.Context) (err error) {
+	if w.in == nil {
+		w.in, err = w.module.start(ctx)
+		w.stats.Instances++
+	}
+	return err
+}
+
+// Transform gives sink a verdict on each of the records recs of u, in the order of recs. Its error is the module's
+// (no instance of it starts), the sink's, or ctx's; a record's failure is a verdict.
+func (w *Worker) Transform(ctx context.Context, u *abi.Updates, recs []int32, sink Sink) error {
+	for len(recs) > 0 {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		n := w.cut(u, recs)
+		if err := w.run(ctx, u, recs[:n], sink); err != nil {
+			return err
+		}
+		recs = recs[n:]
+	}
+	return nil
+}
+
+// cut returns how many of recs the next frame holds.
+func (w *Worker) cut(u *abi.Updates, recs []int32) int {
+	size := abi.InHeaderSize
+	for n, rec := range recs {
+		size += abi.RecordSize(u, rec)
+		if n > 0 && (n == w.frame || size > abi.MaxFrameBytes) {
+			return n
+		}
+	}
+	return len(recs)
+}
+
+// run transforms the records of one frame, in one call if that goes well.
+func (w *Worker) run(ctx context.Context, u *abi.Updates, recs []int32, sink Sink) error {
+	if len(recs) == 0 {
+		return nil
+	}
+	if err := w.Warm(ctx); err != nil {
+		return err
+	}
+	fresh := w.in.calls == 0
+	start := time.Now()
+	progress, err := w.in.call(ctx, u, recs, &w.out)
+	w.pace(time.Since(start), len(recs))
+	if err == nil && len(recs) > 1 && w.tooMuch() {
+		err = &callError{"too_many_bytes", "the call's output is over the limit of one record"}
+	}
+	if err == nil {
+		return w.deliver(recs, sink)
+	}
+	w.drop(ctx)
+	if len(recs) == 1 {
+		if fresh {
+			return w.fail(recs[0], err, sink)
+		}
+		return w.judge(ctx, u, recs[0], sink)
+	}
+	return w.replay(ctx, u, recs, progress, sink)
+}
+
+// replay deals with the records of a call that failed: those before the guest's hint again, the one it names alone,
+// then the rest; or, without a hint, one half after the other.
+func (w *Worker) replay(ctx context.Context, u *abi.Updates, recs []int32, progress uint32, sink Sink) error {
+	at, next := len(recs)/2, len(recs)/2
+	if uint64(progress) < uint64(len(recs)) {
+		at, next = int(progress), int(progress)+1
+	}
+	if err := w.run(ctx, u, recs[:at], sink); err != nil {
+		return err
+	}
+	if at != next {
+		if err := w.judge(ctx, u, recs[at], sink); err != nil {
+			return err
+		}
+	}
+	return w.run(ctx, u, recs[next:], sink)
+}
+
+// judge gives the verdict on one record: one call that holds it alone, on a fresh instance.
+func (w *Worker) judge(ctx context.Context, u *abi.Updates, rec int32, sink Sink) error {
+	if w.in != nil && w.in.calls > 0 {
+		w.drop(ctx)
+	}
+	if err := w.Warm(ctx); err != nil {
+		return err
+	}
+	w.one[0] = rec
+	if _, err := w.in.call(ctx, u, w.one[:], &w.out); err != nil {
+		w.drop(ctx)
+		return w.fail(rec, err, sink)
+	}
+	return w.deliver(w.one[:], sink)
+}
+
+func (w *Worker) fail(rec int32, err error, sink Sink) error {
+	var ce *callError
+	if !errors.As(err, &ce) {
+		return err
+	}
+	w.stats.Records++
+	w.stats.Failures++
+	return sink.Fail(rec, store.Failure{Code: ce.code, Message: ce.text, Module: w.module.digest})
+}
+
+// deliver hands the answer of a call to sink, record by record.
+func (w *Worker) deliver(recs []int32, sink Sink) error {
+	first := 0
+	for i, rec := range recs {
+		r := w.out.Result(i)
+		e := Entries{&w.out, first, int(r.Entries)}
+		first += e.n
+		w.stats.Records++
+		if f, bad := w.verdict(r, e); bad {
+			w.stats.Failures++
+			f.Module = w.module.digest
+			if err := sink.Fail(rec, f); err != nil {
+				return err
+			}
+			continue
+		}
+		if err := sink.Yield(rec, e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// verdict says whether a record failed: because the module says so, or because its entries break a limit.
+func (w *Worker) verdict(r abi.Result, e Entries) (f store.Failure, bad bool) {
+	if r.Status == abi.StatusError {
+		return store.Failure{Code: "module", Number: r.Code, Message: string(r.Message)}, true
+	}
+	o := &w.module.opt
+	if e.n > o.EntriesPerRecord {
+		return store.Failure{Code: "too_many_entries", Message: fmt.Sprintf("%d entries, the limit is %d", e.n, o.EntriesPerRecord)}, true
+	}
+	total := int64(0)
+	for i := range e.n {
+		x := e.At(i)
+		total += int64(len(x.Key) + len(x.Value))
+		switch {
+		case int(x.Index) >= len(w.module.manifest.Indexes):
+			return store.Failure{Code: "unknown_index", Message: fmt.Sprintf("index %d, the manifest has %d", x.Index, len(w.module.manifest.Indexes))}, true
+		case len(x.Key) > o.KeyBytes:
+			return store.Failure{Code: "key_too_long", Message: fmt.Sprintf("a key of %d bytes, the limit is %d", len(x.Key), o.KeyBytes)}, true
+		case len(x.Value) > o.ValueBytes:
+			return store.Failure{Code: "value_too_long", Message: fmt.Sprintf("a value of %d bytes, the limit is %d", len(x.Value), o.ValueBytes)}, true
+		case total > o.BytesPerRecord:
+			return store.Failure{Code: "too_many_bytes", Message: fmt.Sprintf("keys and values of more than %d bytes", o.BytesPerRecord)}, true
+		}
+	}
+	return f, false
+}
+
+// tooMuch reports whether a call of many records yields more bytes than one record may: a small arena can be named by
+// many entries, and what a call yields is copied before it is stored.
+func (w *Worker) tooMuch() bool {
+	total := int64(0)
+	for j := range w.out.Entries() {
+		x := w.out.Entry(j)
+		total += int64(len(x.Key) + len(x.Value))
+	}
+	return total > w.module.opt.BytesPerRecord
+}
+
+// pace sizes the next frames by what this call took.
+func (w *Worker) pace(took time.Duration, records int) {
+	w.stats.Frames++
+	w.stats.Busy += took
+	switch {
+	case took > longCall && records > 1:
+		w.frame = max(records/2, 1)
+	case took < shortCall:
+		w.frame = min(w.frame*2, abi.MaxFrameRecords)
+	}
+}
