@@ -46,7 +46,12 @@ func (u *Updates) Reset() {
 func (u *Updates) Len() int { return len(u.Records) }
 
 // At returns the bytes of s: a view of the slab, valid until the next append or Reset.
-func (u *Updates) At(s Span) []byte { return u.Bytes[s.Off : s.Off+s.Len : s.Off+s.Len] }
+func (u *Updates) At(s Span) []byte {
+	if s.Len == 0 {
+		return nil
+	}
+	return u.Bytes[s.Off : s.Off+s.Len : s.Off+s.Len]
+}
 
 // Key returns the source key of update i, a view of the slab.
 func (u *Updates) Key(i int) []byte { return u.At(u.Records[i].Key) }
