@@ -140,10 +140,12 @@ func (b *Batch) Remove(source []byte, seq uint64, time int64) {
 	b.begin(changeRemove, source, seq, time)
 }
 
-// Fail puts the update of a source key into quarantine. Its rows are retracted. f.Update is copied.
-func (b *Batch) Fail(source []byte, seq uint64, time int64, f Failure) {
+// Fail puts the update of a source key into quarantine. Its rows are retracted. At expiry (ns since 1970, 0 = never)
+// the record goes, and leaves quarantine. f.Update is copied.
+func (b *Batch) Fail(source []byte, seq uint64, time, expiry int64, f Failure) {
 	b.begin(changeFail, source, seq, time)
-	b.changes[len(b.changes)-1].first = int32(len(b.failures))
+	c := &b.changes[len(b.changes)-1]
+	c.expiry, c.first = expiry, int32(len(b.failures))
 	f.Update = bytes.Clone(f.Update)
 	b.failures = append(b.failures, f)
 }

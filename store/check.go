@@ -48,12 +48,17 @@ const MaxProblems = 100
 // the sums agree, the sets do. Only where they differ a second pass looks each pair up and names what is wrong, so a
 // clean store costs two sequential scans and constant memory.
 func (db *DB) Check() (*Report, error) {
+	c := checker{report: &Report{}, indexes: make([]IndexState, len(db.specs))}
 	v, err := db.View()
+	if pebble.IsCorruptionError(err) {
+		c.problem(Problem{Kind: "damage", Text: err.Error()})
+		return c.report, nil
+	}
 	if err != nil {
 		return nil, err
 	}
 	defer v.Close()
-	c := checker{v: v, report: &Report{State: v.state}, indexes: make([]IndexState, len(db.specs))}
+	c.v, c.report.State = v, v.state
 	for _, pass := range []func() error{c.rows, c.lineages, c.quarantine, c.expiry, c.strangers, c.sums, c.points} {
 		if err := pass(); err != nil {
 			if !pebble.IsCorruptionError(err) {
@@ -84,7 +89,7 @@ type checker struct {
 	queuedPairs, expiryPairs Digest
 	heldCount, expiryCount   uint64
 
-	buf, key []byte
+	buf, key, seen []byte
 }
 
 func (c *checker) problem(p Problem) {
@@ -96,8 +101,13 @@ func (c *checker) problem(p Problem) {
 }
 
 // each calls f for every key of a kind.
-func (c *checker) each(from, to byte, f func(k, v []byte) error) error {
-	it, err := c.v.snap.NewIter(&pebble.IterOptions{LowerBound: []byte{from}, UpperBound: []byte{to}})
+func (c *checker) each(kind byte, f func(k, v []byte) error) error {
+	return c.between([]byte{kind}, []byte{kind + 1}, f)
+}
+
+// between calls f for every key >= from and < to; nil = no bound.
+func (c *checker) between(from, to []byte, f func(k, v []byte) error) error {
+	it, err := c.v.snap.NewIter(&pebble.IterOptions{LowerBound: from, UpperBound: to})
 	if err != nil {
 		return err
 	}
@@ -130,7 +140,7 @@ func (c *checker) mark(source []byte, n uint64) Hash {
 
 // rows counts and digests the rows.
 func (c *checker) rows() error {
-	return c.each(kindRow, kindRow+1, func(k, v []byte) error {
+	return c.each(kindRow, func(k, v []byte) error {
 		c.report.Rows++
 		index, key, source, ok := splitRowKey(k, c.key[:0])
 		if !ok || int(index) >= len(c.indexes) {
@@ -160,7 +170,7 @@ func (c *checker) rows() error {
 // lineages sums what the lineages say they own.
 func (c *checker) lineages() error {
 	var l lineage
-	return c.each(kindLineage, kindLineage+1, func(k, v []byte) error {
+	return c.each(kindLineage, func(k, v []byte) error {
 		c.report.Lineages++
 		source := k[1:]
 		if err := l.decode(v); err != nil {
@@ -200,7 +210,7 @@ func (c *checker) seqOf(index uint16, seq uint64) uint64 {
 }
 
 func (c *checker) quarantine() error {
-	return c.each(kindQuarantine, kindQuarantine+1, func(k, v []byte) error {
+	return c.each(kindQuarantine, func(k, v []byte) error {
 		var q Quarantined
 		if err := q.decode(v); err != nil {
 			c.problem(Problem{Kind: "quarantine", Source: k[1:], Text: err.Error()})
@@ -213,150 +223,51 @@ func (c *checker) quarantine() error {
 }
 
 func (c *checker) expiry() error {
-	return c.each(kindExpiry, kindExpiry+1, func(k, _ []byte) error {
-		if len(k) < 9 {
+	return c.each(kindExpiry, func(k, _ []byte) error {
+		if len(k) < expiryHead {
 			c.problem(Problem{Kind: "key", Text: fmt.Sprintf("expiry key %x is malformed", k)})
 			return nil
 		}
 		at := binary.BigEndian.Uint64(k[1:])
 		c.expiryCount++
-		c.expiryPairs = c.expiryPairs.add(c.mark(k[9:], at))
+		c.expiryPairs = c.expiryPairs.add(c.mark(k[expiryHead:], at))
 		if int64(at) <= c.v.state.ExpiredTo {
-			c.problem(Problem{Kind: "expiry", Source: k[9:], Text: "was due and is still queued"})
+			c.problem(Problem{Kind: "expiry", Source: k[expiryHead:], Text: "was due and is still queued"})
 		}
 		return nil
 	})
 }
 
-// strangers names keys of kinds that this format does not have.
+// strangers names keys that this format does not have.
 func (c *checker) strangers() error {
-	kinds := []byte{kindMeta, kindPoint, kindRow, kindLineage, kindQuarantine, kindExpiry, 0xff}
-	from := byte(0)
-	for _, kind := range kinds {
-		err := c.each(from, kind, func(k, _ []byte) error {
-			c.problem(Problem{Kind: "key", Text: fmt.Sprintf("%x is of no kind that this format has", k)})
-			return nil
-		})
-		if err != nil {
+	var from []byte
+	for _, kind := range []byte{kindMeta, kindPoint, kindRow, kindLineage, kindQuarantine, kindExpiry} {
+		if err := c.between(from, []byte{kind}, c.stranger); err != nil {
 			return err
 		}
-		from = kind + 1
+		from = []byte{kind + 1}
 	}
-	return nil
-}
-
-// sums compares what was counted with the state, and the two sides of each pair.
-func (c *checker) sums() error {
-	s := &c.v.state
-	for i, x := range c.indexes {
-		if i < len(s.Indexes) && x != s.Indexes[i] {
-			c.problem(Problem{Kind: "state", Text: fmt.Sprintf("index %s has %d rows with digest %s, the state says %d with %s",
-				c.v.db.specs[i].Name, x.Rows, x.Digest, s.Indexes[i].Rows, s.Indexes[i].Digest)})
-		}
-	}
-	c.counts("live source keys", c.live, s.Live)
-	c.counts("source keys in quarantine", c.heldCount, s.Quarantined)
-	c.counts("source keys in the expiry queue", c.expiryCount, s.Expiring)
-	if c.rowPairs != c.ownedPairs {
-		if err := errors.Join(c.orphans(), c.missing()); err != nil {
-			return err
-		}
-	}
-	if c.heldPairs != c.heldKeys || c.held != c.heldCount {
-		c.problem(Problem{Kind: "quarantine", Text: fmt.Sprintf("%d lineages are marked, %d updates are held, and they are not the same ones", c.held, c.heldCount)})
-	}
-	if c.queuedPairs != c.expiryPairs || c.queued != c.expiryCount {
-		c.problem(Problem{Kind: "expiry", Text: fmt.Sprintf("%d lineages expire, %d are queued, and they are not the same ones", c.queued, c.expiryCount)})
-	}
-	return nil
-}
-
-func (c *checker) counts(what string, is, said uint64) {
-	if is != said {
-		c.problem(Problem{Kind: "state", Text: fmt.Sprintf("%d %s, the state says %d", is, what, said)})
-	}
-}
-
-// orphans names the rows that no lineage owns as they are.
-func (c *checker) orphans() error {
-	var l lineage
-	return c.each(kindRow, kindRow+1, func(k, v []byte) error {
-		index, key, source, ok := splitRowKey(k, nil)
-		value, expiry, seq, err := splitRowValue(v)
-		if !ok || err != nil || int(index) >= len(c.indexes) {
-			return nil // named already
-		}
-		p := Problem{Kind: "row", Index: c.v.db.specs[index].Name, Key: key, Source: source}
-		lv, closer, err := c.v.snap.Get(appendLineageKey(nil, source))
-		if errors.Is(err, pebble.ErrNotFound) {
-			p.Text = "its source key has no lineage"
-			c.problem(p)
+	return errors.Join(c.between(from, nil, c.stranger), c.each(kindMeta, func(k, v []byte) error {
+		if bytes.Equal(k, keyFormat) || bytes.Equal(k, keyIdentity) || bytes.Equal(k, keyState) {
 			return nil
 		}
-		if err != nil {
-			return err
-		}
-		defer closer.Close()
-		if l.decode(lv) != nil {
-			return nil // named already
-		}
-		h, _ := rowHash(nil, p.Index, key, source, value, expiry)
-		if p.Text = c.ownedAs(&l, index, key, h, expiry, seq); p.Text != "" {
-			c.problem(p)
-		}
-		return nil
-	})
+		return c.stranger(k, v)
+	}))
 }
 
-// ownedAs says how a lineage disagrees with a row, "" when it does not.
-func (c *checker) ownedAs(l *lineage, index uint16, key []byte, h Hash, expiry int64, seq uint64) string {
-	for i := range l.rows {
-		o := &l.rows[i]
-		switch {
-		case o.index != index || !bytes.Equal(o.key, key):
-			continue
-		case o.hash != h || o.expiry != expiry:
-			return "its content is not what its lineage says"
-		case seq != c.seqOf(index, l.seq):
-			return fmt.Sprintf("it carries seq %d, its lineage %d", seq, l.seq)
-		}
-		return ""
-	}
-	return "its lineage does not own it"
-}
-
-// missing names the rows that a lineage owns and that are not there.
-func (c *checker) missing() error {
-	var l lineage
-	return c.each(kindLineage, kindLineage+1, func(k, v []byte) error {
-		if l.decode(v) != nil {
-			return nil // named already
-		}
-		for i := range l.rows {
-			o := &l.rows[i]
-			if int(o.index) >= len(c.indexes) {
-				continue // named already
-			}
-			_, closer, err := c.v.snap.Get(appendRowKey(nil, o.index, o.key, k[1:]))
-			if errors.Is(err, pebble.ErrNotFound) {
-				c.problem(Problem{Kind: "row", Index: c.v.db.specs[o.index].Name, Key: o.key, Source: k[1:], Text: "its lineage owns it and it is not there"})
-				continue
-			}
-			if err != nil {
-				return err
-			}
-			closer.Close()
-		}
-		return nil
-	})
+func (c *checker) stranger(k, _ []byte) error {
+	c.problem(Problem{Kind: "key", Text: fmt.Sprintf("%x is of no kind that this format has", k)})
+	return nil
 }
 
 // points checks that the kept points are readable, of the right shape and not beyond the cursor.
 func (c *checker) points() error {
-	return c.each(kindPoint, kindPoint+1, func(k, v []byte) error {
+	kept := 0
+	err := c.each(kindPoint, func(k, v []byte) error {
 		var p Point
+		kept++
 		err := p.decode(k[1:], v)
-		if err == nil && (p.Seq%PointEvery != 0 || p.Seq > c.v.state.Position().Seq || len(p.Indexes) != len(c.indexes)) {
+		if err == nil && (p.Seq == 0 || p.Seq%PointEvery != 0 || p.Seq > c.v.state.Position().Seq || len(p.Indexes) != len(c.indexes)) {
 			err = errors.New("it is of no place that the cursor passed")
 		}
 		if err != nil {
@@ -364,4 +275,8 @@ func (c *checker) points() error {
 		}
 		return nil
 	})
+	if err == nil && kept > KeptPoints {
+		c.problem(Problem{Kind: "state", Text: fmt.Sprintf("%d points are kept, more than %d", kept, KeptPoints)})
+	}
+	return err
 }

@@ -3,6 +3,7 @@ package store
 import (
 	"encoding/binary"
 	"errors"
+	"math"
 )
 
 var errShort = errors.New("value ends early")
@@ -47,6 +48,16 @@ func (r *reader) uvarint() uint64 {
 	}
 	r.b = r.b[n:]
 	return v
+}
+
+// u16v reads a uvarint that must fit 16 bits.
+func (r *reader) u16v() uint16 {
+	v := r.uvarint()
+	if v > math.MaxUint16 {
+		r.err = errors.New("number exceeds 16 bits")
+		return 0
+	}
+	return uint16(v)
 }
 
 // bytes reads a length and that many bytes, a view of the value.

@@ -100,6 +100,11 @@ func (db *DB) checkCommit(b *Batch, pos Position) error {
 	case b.Len() > 0 && pos.Seq > next:
 		return fmt.Errorf("store: commit from %d to %d spans the point at %d", cur.Seq, pos.Seq, next)
 	}
+	for i := range b.changes {
+		if seq := b.changes[i].seq; seq > pos.Seq {
+			return fmt.Errorf("store: commit at %d of an update at %d", pos.Seq, seq)
+		}
+	}
 	return b.Seal()
 }
 
@@ -397,7 +402,11 @@ func (db *DB) write(w *pebble.Batch) error {
 		opt = pebble.Sync
 	}
 	db.written.Add(uint64(w.Len()))
-	if err := db.pebble.Apply(w, opt); err != nil {
+	apply := (*pebble.DB).Apply
+	if db.env.apply != nil {
+		apply = db.env.apply
+	}
+	if err := apply(db.pebble, w, opt); err != nil {
 		return err
 	}
 	db.dirty.Store(db.env.Sync != SyncAlways)

@@ -29,6 +29,8 @@ type DB struct {
 	written atomic.Uint64         // bytes of batches written
 	damage  atomic.Pointer[error]
 
+	flushes, compactions atomic.Int32 // that failed since the last one that did not
+
 	commitMu sync.Mutex
 	commit   committer // owned by Commit
 	failed   error     // owned by Commit
@@ -97,6 +99,8 @@ func (db *DB) options(mustExist bool) *pebble.Options {
 		EventListener: &pebble.EventListener{
 			DataCorruption:  func(i pebble.DataCorruptionInfo) { db.setDamage(errors.New(i.String())) },
 			BackgroundError: func(err error) { db.env.Log.Warn("store background error", "path", db.path, "err", err) },
+			FlushEnd:        func(i pebble.FlushInfo) { db.background(&db.flushes, i.Err) },
+			CompactionEnd:   func(i pebble.CompactionInfo) { db.background(&db.compactions, i.Err) },
 		},
 	}
 	for i := range o.Levels {

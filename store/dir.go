@@ -38,7 +38,8 @@ type Options struct {
 	// Default: print both with the mend on stderr, exit 1.
 	Fatal func(dir string, err error)
 
-	fs vfs.FS // tests put a failing or crashing file system here
+	fs    vfs.FS                                                      // tests put a failing or crashing file system here
+	apply func(*pebble.DB, *pebble.Batch, *pebble.WriteOptions) error // tests look at the one write of a commit, or break it, here
 }
 
 // Dir is an open data directory: the folds of one process, which share a cache. It holds the directory's lock.
@@ -64,7 +65,7 @@ func OpenDir(path string, o Options) (*Dir, error) {
 	}
 	d := &Dir{path: path, opt: o, fs: o.fs}
 	if !o.ReadOnly {
-		if err := d.fs.MkdirAll(path, 0o755); err != nil {
+		if err := makeDir(d.fs, path); err != nil {
 			return nil, hint.Error(fmt.Errorf("data_dir %s: %w", path, err), "create it, owned by the user that runs foldrun")
 		}
 	} else if _, err := d.fs.Stat(path); err != nil {
@@ -164,6 +165,15 @@ func (d *Dir) Close() error {
 // Path returns the path that the directory was opened by.
 func (d *Dir) Path() string { return d.path }
 
+// Memory returns how the memory budget is split.
+func (d *Dir) Memory() Memory { return d.opt.Memory }
+
+// Sync returns how durable commits are.
+func (d *Dir) Sync() Sync { return d.opt.Sync }
+
+// FoldPath returns the directory of a fold: its generations and which of them is current.
+func (d *Dir) FoldPath(fold string) string { return d.foldPath(fold) }
+
 func (d *Dir) foldPath(fold string, elem ...string) string {
 	return d.fs.PathJoin(append([]string{d.path, "folds", fold}, elem...)...)
 }
@@ -222,6 +232,26 @@ func (d *Dir) replaceFile(name string, b []byte) error {
 	}()
 	if err != nil {
 		return fmt.Errorf("store: replace %s: %w", name, err)
+	}
+	return nil
+}
+
+// makeDir makes a directory and its parents, durably: a power cut that takes a directory's name takes all that was ever
+// synced inside it.
+func makeDir(fs vfs.FS, path string) error {
+	parent := fs.PathDir(path)
+	_, err := fs.Stat(path)
+	made := errors.Is(err, os.ErrNotExist)
+	if made && parent != path {
+		if err := makeDir(fs, parent); err != nil {
+			return err
+		}
+	}
+	if err := fs.MkdirAll(path, 0o755); err != nil {
+		return err
+	}
+	if err := syncDir(fs, parent); err != nil && (made || !errors.Is(err, os.ErrPermission)) {
+		return err
 	}
 	return nil
 }

@@ -2,8 +2,12 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
+
+	"github.com/cockroachdb/pebble/v2"
 )
 
 // logger hands Pebble's log on. Its Fatalf ends the process: see the package comment.
@@ -22,6 +26,25 @@ func (l logger) Errorf(format string, args ...any) {
 func (l logger) Fatalf(format string, args ...any) {
 	l.db.env.Fatal(l.db.path, fmt.Errorf(format, args...))
 	select {} // whoever returned from Fatal anyway: nothing may be written after this
+}
+
+// maxStuck is how many flushes, or compactions, may fail in a row. Pebble repeats one that failed at once and for ever,
+// and a commit that finds all memtables full would wait behind it for ever.
+const maxStuck = 16
+
+// background watches the writes that no commit waits for. One that fails is repeated; a disk that goes on failing ends
+// the process as one that fails under the log does. A corruption is not the disk's failing under a write: it marks the
+// store damaged.
+func (db *DB) background(stuck *atomic.Int32, err error) {
+	switch {
+	case err == nil:
+		stuck.Store(0)
+	case errors.Is(err, pebble.ErrCancelledCompaction):
+	case pebble.IsCorruptionError(err):
+		db.setDamage(err)
+	case stuck.Add(1) == maxStuck:
+		logger{db}.Fatalf("failed %d times in a row: %w", maxStuck, err)
+	}
 }
 
 // diskRoom returns ErrDiskLow when a commit could bring the disk below its minimum. What the memtables of all folds

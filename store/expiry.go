@@ -41,7 +41,7 @@ func (d *dueKeys) load(db *DB, state *State) error {
 	at := int64(0)
 	for ok := it.First(); ok; ok = it.Next() {
 		k := it.Key()
-		if len(k) < 9 {
+		if len(k) < expiryHead {
 			return fmt.Errorf("expiry queue has a key of %d bytes", len(k))
 		}
 		t := int64(binary.BigEndian.Uint64(k[1:]))
@@ -50,8 +50,8 @@ func (d *dueKeys) load(db *DB, state *State) error {
 			break
 		}
 		at = t
-		d.keys = append(d.keys, span{uint32(len(d.slab)), uint32(len(k) - 9)})
-		d.slab = append(d.slab, k[9:]...)
+		d.keys = append(d.keys, span{uint32(len(d.slab)), uint32(len(k) - expiryHead)})
+		d.slab = append(d.slab, k[expiryHead:]...)
 	}
 	slices.SortFunc(d.keys, func(x, y span) int {
 		return bytes.Compare(d.slab[x.off:x.off+x.n], d.slab[y.off:y.off+y.n])

@@ -5,6 +5,8 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"slices"
+	"strings"
 )
 
 // Collisions says what a read gives when several source keys claim one derived key.
@@ -62,4 +64,23 @@ func (id Identity) Generation() (string, error) {
 func generationOf(canonical []byte) string {
 	sum := sha256.Sum256(canonical)
 	return hex.EncodeToString(sum[:8])
+}
+
+// Differs names the fields in which two identities differ.
+func (id Identity) Differs(other Identity) string {
+	fields := func(x Identity) (m map[string]json.RawMessage) {
+		if b, err := x.canonical(); err == nil {
+			json.Unmarshal(b, &m)
+		}
+		return m
+	}
+	was, is := fields(id), fields(other)
+	var names []string
+	for name := range is {
+		if string(was[name]) != string(is[name]) {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return strings.Join(names, ", ") + " differ"
 }

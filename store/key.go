@@ -19,6 +19,9 @@ const (
 // rowHead is the length of a row key before the escaped derived key.
 const rowHead = 3
 
+// expiryHead is the length of an expiry key before the source key.
+const expiryHead = 1 + 8
+
 var (
 	keyFormat   = []byte{kindMeta, 'f'}
 	keyIdentity = []byte{kindMeta, 'i'}
@@ -110,6 +113,7 @@ func prefixEnd(k []byte) int {
 var comparer = func() *pebble.Comparer {
 	c := *pebble.DefaultComparer
 	c.Split = prefixEnd
+	c.ImmediateSuccessor = appendNextPrefix
 	c.Name = "foldrun.1"
 	return &c
 }()
@@ -128,7 +132,16 @@ func appendPointKey(dst []byte, seq uint64) []byte {
 	return binary.BigEndian.AppendUint64(append(dst, kindPoint), seq)
 }
 
-// next appends the smallest prefix after p, or nothing when there is none.
+// appendNextPrefix appends the smallest key after p that is a prefix whole: p with a zero byte, unless p ends in the
+// terminator, which makes everything longer a key of the same prefix.
+func appendNextPrefix(dst, p []byte) []byte {
+	if prefixEnd(append(p[:len(p):len(p)], 0)) == len(p) {
+		return appendSuccessor(dst, p)
+	}
+	return append(append(dst, p...), 0)
+}
+
+// appendSuccessor appends the smallest key after all that start with p, or nothing when there is none.
 func appendSuccessor(dst, p []byte) []byte {
 	n := len(p)
 	for n > 0 && p[n-1] == 0xff {

@@ -42,7 +42,7 @@ func (l *lineage) decode(v []byte) error {
 	}
 	l.rows = l.rows[:0]
 	for n := r.count(minOwned); n > 0 && r.err == nil; n-- {
-		o := owned{index: uint16(r.uvarint()), key: r.bytes(), hash: r.hash()}
+		o := owned{index: r.u16v(), key: r.bytes(), hash: r.hash()}
 		if l.flags&lineageRowsExpire != 0 {
 			o.expiry = r.i64()
 		}

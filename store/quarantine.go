@@ -30,7 +30,7 @@ type Quarantined struct {
 func (q *Quarantined) decode(v []byte) error {
 	r := reader{b: v}
 	q.Seq, q.Time = r.u64(), r.i64()
-	q.Code, q.Number, q.Message = r.string(), uint16(r.uvarint()), r.string()
+	q.Code, q.Number, q.Message = r.string(), r.u16v(), r.string()
 	q.Module, q.Update = r.string(), r.bytes()
 	if err := r.end(); err != nil {
 		return fmt.Errorf("quarantine: %w", err)

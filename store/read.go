@@ -233,12 +233,18 @@ func (w *walker) take(row Row) bool {
 		more = w.f(w.best)
 		w.have = false
 	}
-	if more && (!w.have || row.Seq > w.best.Seq) {
+	if more && (!w.have || newer(row, w.best)) {
 		w.best = Row{append(w.best.Key[:0], row.Key...), append(w.best.Source[:0], row.Source...),
 			append(w.best.Value[:0], row.Value...), row.Seq, row.Expiry}
 		w.have = true
 	}
 	return more
+}
+
+// newer says which claimant a read gives; equal seqs, of two sources, are told apart by the source key, so that a read
+// gives the same one in either direction.
+func newer(x, y Row) bool {
+	return x.Seq > y.Seq || x.Seq == y.Seq && bytes.Compare(x.Source, y.Source) > 0
 }
 
 // Quarantine calls f for each source key in quarantine, in order. q's bytes are views. f returns false to stop.

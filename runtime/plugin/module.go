@@ -162,5 +162,12 @@ func (m *Module) Manifest() abi.Manifest { return m.manifest }
 // Digest returns the sha256 of the module's sections but the custom ones, hexadecimal.
 func (m *Module) Digest() string { return m.digest }
 
+// Limits returns the limits that verdicts depend on, by the names that the configuration has for them.
+func (m *Module) Limits() map[string]int64 {
+	o := &m.opt
+	return map[string]int64{"memory": o.Memory, "entries_per_record": int64(o.EntriesPerRecord),
+		"bytes_per_record": o.BytesPerRecord, "key_bytes": int64(o.KeyBytes), "value_bytes": int64(o.ValueBytes)}
+}
+
 // Close frees the compiled code. Its workers must be closed.
 func (m *Module) Close(ctx context.Context) error { return m.runtime.Close(ctx) }

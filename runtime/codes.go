@@ -1,0 +1,21 @@
+package runtime
+
+// The stable codes of why a fold does not do its work, beside those of package source. They stand in status, logs and
+// docs/runbook.md.
+const (
+	CodeModule     = "module_invalid"     // the module is refused, or no instance of it starts
+	CodeIdentity   = "generation_differs" // what the fold is configured to be is not what its current generation is
+	CodeStore      = "store_failed"       // the store could not be opened, read or written
+	CodeDamaged    = "store_damaged"      // a file of the store is corrupt
+	CodeDiskLow    = "disk_low"           // paused until there is min_free_disk again
+	CodeConnection = "nats_connection"    // the connection to NATS could not be set up
+)
+
+// Stop is why a fold ended for good: trying again would find the same.
+type Stop struct {
+	Code string // stable
+	Err  error  // with its hint, if it has one
+}
+
+func (s *Stop) Error() string { return s.Code + ": " + s.Err.Error() }
+func (s *Stop) Unwrap() error { return s.Err }

@@ -1,0 +1,65 @@
+package runtime
+
+import (
+	"sync"
+	"time"
+
+	"github.com/foldrun/foldrun/store"
+)
+
+// Counts are what a fold did since it started.
+type Counts struct {
+	Updates   uint64        `json:"updates"`      // folded, of all batches
+	Coalesced uint64        `json:"coalesced"`    // of them, made superfluous by a newer one of their batch
+	Batches   uint64        `json:"batches"`      // committed
+	Written   uint64        `json:"written"`      // rows
+	Retracted uint64        `json:"retracted"`    // rows
+	Unchanged uint64        `json:"unchanged"`    // rows that were yielded again as they stood
+	Expired   uint64        `json:"expired"`      // source keys of which something expired
+	InFlight  int32         `json:"in_flight"`    // the most batches that were under way at once
+	Transform time.Duration `json:"transform_ns"` // in workers
+	Commit    time.Duration `json:"commit_ns"`    // in the committer
+}
+
+// counter guards Counts.
+type counter struct {
+	mu sync.Mutex
+	c  Counts
+}
+
+func (c *counter) get() Counts {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.c
+}
+
+func (c *counter) inFlight(n int32) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.c.InFlight = max(c.c.InFlight, n)
+}
+
+func (c *counter) transformed(took time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.c.Transform += took
+}
+
+// folded counts a batch of the source whose parts, with keys source keys in all, are committed.
+func (c *counter) folded(updates, keys int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.c.Updates += uint64(updates)
+	c.c.Coalesced += uint64(updates - keys)
+}
+
+func (c *counter) committed(done store.Committed, took time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.c.Batches++
+	c.c.Written += uint64(done.Written)
+	c.c.Retracted += uint64(done.Retracted)
+	c.c.Unchanged += uint64(done.Unchanged)
+	c.c.Expired += uint64(done.Expired)
+	c.c.Commit += took
+}

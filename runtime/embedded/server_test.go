@@ -1,0 +1,38 @@
+package embedded
+
+import (
+	"net"
+	"strings"
+	"testing"
+)
+
+func TestStart(t *testing.T) {
+	dir := t.TempDir()
+	s, err := Start(Options{StoreDir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.HasPrefix(s.URL(), "nats://127.0.0.1:") {
+		t.Errorf("URL is %q", s.URL())
+	}
+	s.Stop()
+	if s, err = Start(Options{StoreDir: dir}); err != nil {
+		t.Fatalf("second start: %v", err)
+	}
+	s.Stop()
+}
+
+func TestStartRefuses(t *testing.T) {
+	if _, err := Start(Options{}); err == nil {
+		t.Error("started without a store directory")
+	}
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	_, err = Start(Options{StoreDir: t.TempDir(), Port: taken.Addr().(*net.TCPAddr).Port})
+	if err == nil || !strings.Contains(err.Error(), "listening") {
+		t.Errorf("a port in use gave %v", err)
+	}
+}

@@ -1,0 +1,49 @@
+package source
+
+import (
+	"time"
+
+	"github.com/foldrun/foldrun/abi"
+	"github.com/foldrun/foldrun/store"
+)
+
+// A Batch is what one commit holds: updates in stream order, and the position that they reach. It is owned by one
+// stage at a time and goes round: the owner of the pipe puts it into Free, Run fills it and sends it to Out, the owner
+// commits it and puts it back.
+//
+// A batch without updates only moves the cursor: the server has scanned up to Pos.Seq and found nothing that matches
+// the filter, or says that nothing newer than Pos.Seq existed at Pos.CaughtUp.
+//
+// Invariants: From <= Pos.Seq; the Pos.Seq of one batch is the From of the next; every update lies in (From, Pos.Seq];
+// a batch with updates does not span a multiple of store.PointEvery.
+type Batch struct {
+	abi.Updates
+	From    uint64         // the position's Seq before this batch
+	Pos     store.Position // where the commit of this batch brings the cursor; its memory is the batch's
+	Arrived time.Time      // when its first update was read, by this machine's clock; zero for a batch without updates
+}
+
+// Reset empties b and keeps its memory. Run calls it on each batch that it takes from Free.
+func (b *Batch) Reset() {
+	b.Updates.Reset()
+	b.From, b.Arrived = 0, time.Time{}
+	b.Pos = store.Position{Anchors: b.Pos.Anchors[:0]}
+}
+
+// Pipe bounds what is in flight between Run and the owner that called it. Free has room for all batches and holds all of them when
+// nothing is under way; that is how Run knows whether the owner is idle. A batch that the owner keeps back for ever
+// looks like one that is being committed. Use NewPipe.
+type Pipe struct {
+	Free chan *Batch // empty batches, on their way to Run
+	Out  chan *Batch // filled batches, on their way to the owner; Run never closes it
+}
+
+// NewPipe returns a pipe with n batches (at least 2, or reading and committing would take turns), all of them free.
+func NewPipe(n int) Pipe {
+	n = max(n, 2)
+	p := Pipe{Free: make(chan *Batch, n), Out: make(chan *Batch, n)}
+	for range n {
+		p.Free <- new(Batch)
+	}
+	return p
+}

@@ -1,0 +1,280 @@
+package source
+
+import (
+	"fmt"
+	"reflect"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/foldrun/foldrun/abi"
+	"github.com/foldrun/foldrun/store"
+)
+
+func TestLoadAndResume(t *testing.T) {
+	s := newSite(t)
+	s.bucket(jetstream.KeyValueConfig{Bucket: "b"})
+	s.publish("$KV.b", 1<<30, 3000, 20)
+	src := open(t, s.nc, Options{Bucket: "b", BatchRecords: 700})
+	f := follow(t, src, store.Position{}, NewPipe(3))
+	f.until(3000)
+	if len(f.seen) != 3000 || f.seen[0].key != "0" || f.seen[2999].key != "2999" {
+		t.Fatalf("%d updates came", len(f.seen))
+	}
+	for _, n := range f.sizes {
+		if n > 700 {
+			t.Errorf("a batch holds %d updates", n)
+		}
+	}
+	pos := f.stop()
+	if pos.Stream != "KV_b" || pos.Created == 0 || pos.CaughtUp == 0 || len(pos.Anchors) == 0 {
+		t.Errorf("position %+v", pos)
+	}
+	if st := src.Status(); !st.CaughtUp || st.Lag != 0 || st.Updates != 3000 || st.Seq != 3000 || st.Prefix != "$KV.b." {
+		t.Errorf("status %+v", st)
+	}
+
+	s.publish("$KV.b", 10, 10, 20)
+	f = follow(t, open(t, s.nc, Options{Bucket: "b"}), pos, NewPipe(3))
+	f.until(3010)
+	f.stop()
+	if len(f.seen) != 10 || f.seen[0].seq != 3001 {
+		t.Errorf("the second run delivered %v", f.seen)
+	}
+	if got := s.consumers("KV_b"); len(got) != 0 {
+		t.Errorf("consumers left: %v", got)
+	}
+}
+
+// While nothing is in flight, each update is a batch.
+func TestLive(t *testing.T) {
+	s := newSite(t)
+	kv := s.bucket(jetstream.KeyValueConfig{Bucket: "b"})
+	f := follow(t, open(t, s.nc, Options{Bucket: "b"}), store.Position{}, NewPipe(3))
+	for i := range 20 {
+		rev, err := kv.PutString(t.Context(), fmt.Sprint("k", i), "v")
+		check(t, err)
+		for f.pos.Seq < rev {
+			b, free := f.next()
+			if b.Len() > 1 || b.Len() == 1 && b.Arrived.IsZero() {
+				t.Errorf("a batch of %d, arrived %v", b.Len(), b.Arrived)
+			}
+			free()
+		}
+	}
+	f.stop()
+	if len(f.seen) != 20 {
+		t.Errorf("%d updates came", len(f.seen))
+	}
+}
+
+// While one batch is in flight, what arrives waits in the next; the batch that comes back wakes it.
+func TestBatchFillsWhileOneIsInFlight(t *testing.T) {
+	s := newSite(t)
+	s.bucket(jetstream.KeyValueConfig{Bucket: "b"})
+	f := follow(t, open(t, s.nc, Options{Bucket: "b", BatchRecords: 50}), store.Position{}, NewPipe(3))
+	s.put("$KV.b.first", "")
+	for f.received == 0 {
+		if _, free := f.next(); f.received == 0 {
+			free()
+		} else {
+			defer func() { f.stop() }()
+			for i := range 60 {
+				s.put(fmt.Sprint("$KV.b.", i), "")
+			}
+			full, freeFull := f.next() // the first 50 leave because they are full
+			if full.Len() != 50 {
+				t.Errorf("a batch of %d", full.Len())
+			}
+			freeFull()
+			free() // now nothing is in flight: the other 10 leave
+			f.until(61)
+		}
+	}
+	if n := f.sizes[len(f.sizes)-1]; n > 10 || f.received != 61 {
+		t.Errorf("sizes %v", f.sizes)
+	}
+}
+
+func TestOps(t *testing.T) {
+	s := newSite(t)
+	kv := s.bucket(jetstream.KeyValueConfig{Bucket: "b", History: 5, LimitMarkerTTL: time.Minute})
+	ctx := t.Context()
+	for _, v := range []string{"1", "2", "3"} { // history > 1: all of it comes
+		_, err := kv.PutString(ctx, "a.b", v)
+		check(t, err)
+	}
+	check(t, kv.Delete(ctx, "a.b"))
+	_, err := kv.PutString(ctx, "p", "")
+	check(t, err)
+	check(t, kv.Purge(ctx, "p"))
+	_, err = kv.Create(ctx, "ttl", []byte("x"), jetstream.KeyTTL(time.Second))
+	check(t, err)
+	marker := &nats.Msg{Subject: "$KV.b.m", Header: nats.Header{"Nats-Marker-Reason": {"Remove"}}}
+	_, err = s.js.PublishMsg(ctx, marker)
+	check(t, err)
+	odd := &nats.Msg{Subject: "$KV.b.odd", Header: nats.Header{"KV-Operation": {"UNHEARD-OF"}}}
+	_, err = s.js.PublishMsg(ctx, odd)
+	check(t, err)
+	f := follow(t, open(t, s.nc, Options{Bucket: "b"}), store.Position{}, NewPipe(3))
+	f.until(10) // the last is the server's marker for ttl
+	f.stop()
+	want := []seen{
+		{1, "a.b", "1", abi.OpPut}, {2, "a.b", "2", abi.OpPut}, {3, "a.b", "3", abi.OpPut}, {4, "a.b", "", abi.OpDelete},
+		{6, "p", "", abi.OpPurge}, {7, "ttl", "x", abi.OpPut}, {8, "m", "", abi.OpDelete}, {9, "odd", "", abi.OpDelete},
+		{10, "ttl", "", abi.OpPurge},
+	}
+	got := f.seen
+	for i, u := range got { // ttl itself may have gone before it was read
+		if u.seq == 7 {
+			break
+		}
+		if u.seq > 7 {
+			want = append(want[:5], want[6:]...)
+			_ = i
+			break
+		}
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got  %v\nwant %v", got, want)
+	}
+}
+
+func TestKeyingMessage(t *testing.T) {
+	s := newSite(t)
+	s.stream(jetstream.StreamConfig{Name: "E", Subjects: []string{"e.>"}})
+	m := &nats.Msg{Subject: "e.1", Data: []byte("v"), Header: nats.Header{"KV-Operation": {"DEL"}, "B": {"2", "1"}, "A": {"", "x"}}}
+	_, err := s.js.PublishMsg(t.Context(), m)
+	check(t, err)
+	f := follow(t, open(t, s.nc, Options{Stream: "E", KeyingMessage: true}), store.Position{}, NewPipe(2))
+	for f.received == 0 {
+		b, free := f.next()
+		if b.Len() == 1 {
+			u := b.Records[0]
+			var headers []string
+			for _, h := range b.Headers[u.Header : u.Header+u.Headers] {
+				headers = append(headers, string(b.At(h.Name))+"="+string(b.At(h.Value)))
+			}
+			if want := []string{"A=", "A=x", "B=2", "B=1", "KV-Operation=DEL"}; !reflect.DeepEqual(headers, want) {
+				t.Errorf("headers %q", headers)
+			}
+			if string(b.At(u.Subject)) != "e.1" || string(b.Key(0)) != seqKey(1) || u.Op != abi.OpPut || u.Time == 0 {
+				t.Errorf("update %+v", u)
+			}
+		}
+		free()
+	}
+	f.stop()
+}
+
+// A filter that matches nothing new: the heartbeats move the cursor.
+func TestIdleAdvance(t *testing.T) {
+	s := newSite(t)
+	s.stream(jetstream.StreamConfig{Name: "E", Subjects: []string{"e.>"}})
+	s.put("e.mine.1", "")
+	f := follow(t, open(t, s.nc, Options{Stream: "E", Filter: "e.mine.>"}), store.Position{}, NewPipe(2))
+	f.until(1)
+	var last uint64
+	for range 10 {
+		last = s.put("e.other", "")
+	}
+	f.until(last)
+	f.stop()
+	if len(f.seen) != 1 || f.pos.Anchors[0].Seq != 1 {
+		t.Errorf("seen %v, anchors %v", f.seen, f.pos.Anchors)
+	}
+	if st := f.source.Status(); st.Advances == 0 || st.Heartbeats == 0 {
+		t.Errorf("status %+v", st)
+	}
+}
+
+// No batch with updates spans a digest point, and the point before an update is a position of its own.
+func TestDigestPoints(t *testing.T) {
+	s := newSite(t)
+	const first = 3*store.PointEvery - 5
+	s.stream(jetstream.StreamConfig{Name: "E", Subjects: []string{"e.>"}, FirstSeq: first})
+	s.publish("e.a", 3, 8, 1)                  // over the point 3 × 65536
+	s.publish("e.x", 3, 2*store.PointEvery, 1) // not ours: over two more points
+	s.publish("e.a", 3, 3, 1)
+	f := follow(t, open(t, s.nc, Options{Stream: "E", Filter: "e.a.*"}), store.Position{}, NewPipe(2))
+	f.until(first + 10 + 2*store.PointEvery)
+	f.stop()
+	if f.received != 11 {
+		t.Errorf("%d updates came", f.received)
+	}
+	var at []uint64
+	for i, p := range f.batches {
+		if p.Seq%store.PointEvery == 0 {
+			at = append(at, p.Seq/store.PointEvery)
+			t.Logf("point %d, %d updates", p.Seq/store.PointEvery, f.sizes[i])
+		}
+	}
+	// 2 before the first update, 3 between two of them, 5 before the last; 4 if the batch before it was still open
+	at = slices.DeleteFunc(at, func(n uint64) bool { return n == 4 })
+	if want := []uint64{2, 3, 5}; !slices.Equal(at, want) {
+		t.Errorf("positions on points: %v, want %v", at, want)
+	}
+}
+
+// Nothing comes back: the source stops pulling, and goes on where it was.
+func TestBackpressure(t *testing.T) {
+	s := newSite(t)
+	s.stream(jetstream.StreamConfig{Name: "E", Subjects: []string{"e.>"}})
+	const total, batch, pull = 20000, 500, 1000
+	s.publish("e", 7, total, 100)
+	f := follow(t, open(t, s.nc, Options{Stream: "E", BatchRecords: batch, PullMessages: pull}), store.Position{}, NewPipe(3))
+	var frees []func()
+	for range 3 {
+		_, free := f.next()
+		frees = append(frees, free)
+	}
+	names := s.consumers("E")
+	if len(names) != 1 {
+		t.Fatalf("consumers %v", names)
+	}
+	c, err := s.js.Consumer(t.Context(), "E", names[0])
+	check(t, err)
+	if n := c.CachedInfo().Delivered.Consumer; n > 3*batch+2*pull {
+		t.Errorf("the server delivered %d while nothing came back", n)
+	}
+	if n := len(f.pipe.Out); n != 0 {
+		t.Errorf("%d batches more came", n)
+	}
+	for _, free := range frees {
+		free()
+	}
+	f.until(total)
+	f.stop()
+	if len(f.seen) != total {
+		t.Errorf("%d updates came", len(f.seen))
+	}
+}
+
+// A message larger than a pull's bytes does not keep the loop from going on.
+func TestLargeMessages(t *testing.T) {
+	s := newSite(t)
+	s.stream(jetstream.StreamConfig{Name: "E", Subjects: []string{"e.>"}})
+	s.publish("e", 3, 40, 900<<10)
+	f := follow(t, open(t, s.nc, Options{Stream: "E", PullBytes: 1, BatchBytes: 1 << 20}), store.Position{}, NewPipe(3))
+	f.until(40)
+	f.stop()
+	if st := f.source.Status(); f.received != 40 || len(st.Resets) != 0 {
+		t.Errorf("%d updates, resets %v", f.received, st.Resets)
+	}
+}
+
+func TestMirrorBucketAndDomainlessKeys(t *testing.T) {
+	s := newSite(t)
+	s.bucket(jetstream.KeyValueConfig{Bucket: "origin"})
+	s.bucket(jetstream.KeyValueConfig{Bucket: "copy", Mirror: &jetstream.StreamSource{Name: "origin"}})
+	s.put("$KV.origin.a.b", "v")
+	f := follow(t, open(t, s.nc, Options{Bucket: "copy", Filter: "a.>"}), store.Position{}, NewPipe(2))
+	f.until(1)
+	f.stop()
+	if want := []seen{{1, "a.b", "v", abi.OpPut}}; !reflect.DeepEqual(f.seen, want) {
+		t.Errorf("seen %v", f.seen)
+	}
+}

@@ -1,0 +1,339 @@
+package source
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"os"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/foldrun/foldrun/abi"
+	"github.com/foldrun/foldrun/runtime/embedded"
+	"github.com/foldrun/foldrun/store"
+)
+
+// patience is how long a test waits for an event before it fails.
+const patience = 30 * time.Second
+
+// A site is a server that can be stopped and started again in the same place.
+type site struct {
+	t      testing.TB
+	dir    string
+	port   int
+	server *embedded.Server
+	nc     *nats.Conn // of the test itself, kept over restarts
+	js     jetstream.JetStream
+}
+
+func newSite(t testing.TB) *site {
+	t.Helper()
+	s := &site{t: t, dir: t.TempDir()}
+	s.start()
+	t.Cleanup(func() { s.server.Stop() })
+	u, err := url.Parse(s.server.URL())
+	check(t, err)
+	s.port, err = strconv.Atoi(u.Port())
+	check(t, err)
+	s.nc = connect(t, s.server.URL())
+	s.js, err = jetstream.New(s.nc)
+	check(t, err)
+	return s
+}
+
+func (s *site) start() {
+	s.t.Helper()
+	var err error
+	s.server, err = embedded.Start(embedded.Options{StoreDir: s.dir, Port: s.port})
+	check(s.t, err)
+}
+
+// replace puts the files of another directory in the place of the stopped server's.
+func (s *site) replace(dir string) {
+	s.t.Helper()
+	check(s.t, os.RemoveAll(s.dir))
+	check(s.t, os.CopyFS(s.dir, os.DirFS(dir)))
+}
+
+func connect(t testing.TB, url string) *nats.Conn {
+	t.Helper()
+	nc, err := Connect(Target{URL: url}, nil)
+	check(t, err)
+	t.Cleanup(nc.Close)
+	connected := nc.StatusChanged(nats.CONNECTED)
+	defer nc.RemoveStatusListener(connected)
+	if !nc.IsConnected() {
+		select {
+		case <-connected:
+		case <-time.After(patience):
+			t.Fatalf("no connection to %s", url)
+		}
+	}
+	return nc
+}
+
+func (s *site) bucket(c jetstream.KeyValueConfig) jetstream.KeyValue {
+	s.t.Helper()
+	kv, err := s.js.CreateKeyValue(s.t.Context(), c)
+	check(s.t, err)
+	return kv
+}
+
+func (s *site) stream(c jetstream.StreamConfig) {
+	s.t.Helper()
+	_, err := s.js.CreateStream(s.t.Context(), c)
+	check(s.t, err)
+}
+
+// publish sends n messages to subject.<i % keys> and waits until all are stored.
+func (s *site) publish(subject string, keys, n, size int) {
+	s.t.Helper()
+	for i := range n {
+		_, err := s.js.PublishAsync(fmt.Sprintf("%s.%d", subject, i%keys), make([]byte, size))
+		check(s.t, err)
+	}
+	select {
+	case <-s.js.PublishAsyncComplete():
+	case <-time.After(patience):
+		s.t.Fatal("publishing takes too long")
+	}
+}
+
+// put stores values until the server, which may just have come back, says that it did.
+func (s *site) put(subject, value string) uint64 {
+	s.t.Helper()
+	ctx, cancel := context.WithTimeout(s.t.Context(), patience)
+	defer cancel()
+	for {
+		ack, err := s.js.Publish(ctx, subject, []byte(value), jetstream.WithRetryAttempts(0))
+		if err == nil {
+			return ack.Sequence
+		}
+		if ctx.Err() != nil {
+			s.t.Fatal(err)
+		}
+	}
+}
+
+func (s *site) consumers(stream string) []string {
+	s.t.Helper()
+	st, err := s.js.Stream(s.t.Context(), stream)
+	check(s.t, err)
+	var names []string
+	for name := range st.ConsumerNames(s.t.Context()).Name() {
+		names = append(names, name)
+	}
+	return names
+}
+
+// An update as a test sees it.
+type seen struct {
+	seq        uint64
+	key, value string
+	op         abi.Op
+}
+
+// A fold collects what a source delivers and checks every batch.
+type fold struct {
+	t        testing.TB
+	source   *Source
+	pipe     Pipe
+	cancel   context.CancelFunc
+	done     chan error
+	pos      store.Position // committed
+	seen     []seen
+	batches  []store.Position
+	sizes    []int
+	loose    bool // do not keep what was seen
+	received int
+}
+
+// brisk is a pace for tests: nothing of it is more than a fraction of a second.
+func brisk(p *pace) {
+	p.settle, p.settleFar = 200*time.Millisecond, 400*time.Millisecond
+	p.advance, p.longest, p.denied = 0, 100*time.Millisecond, 100*time.Millisecond
+}
+
+func open(t testing.TB, nc *nats.Conn, o Options) *Source {
+	t.Helper()
+	if o.Heartbeat == 0 {
+		o.Heartbeat = 100 * time.Millisecond
+	}
+	s, err := Open(t.Context(), nc, o)
+	check(t, err)
+	brisk(&s.pace)
+	return s
+}
+
+func follow(t testing.TB, s *Source, from store.Position, p Pipe) *fold {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	f := &fold{t: t, source: s, pipe: p, cancel: cancel, done: make(chan error, 1), pos: from}
+	go func() { f.done <- s.Run(ctx, from, p) }()
+	t.Cleanup(cancel)
+	return f
+}
+
+// next receives one batch, checks it and keeps it from the source until free is called.
+func (f *fold) next() (b *Batch, free func()) {
+	f.t.Helper()
+	select {
+	case b = <-f.pipe.Out:
+	case err := <-f.done:
+		f.t.Fatalf("Run returned %v", err)
+	case <-time.After(patience):
+		f.t.Fatalf("nothing more came after seq %d; %+v", f.pos.Seq, f.source.Status())
+	}
+	f.examine(b)
+	return b, func() { f.pipe.Free <- b }
+}
+
+func (f *fold) examine(b *Batch) {
+	f.t.Helper()
+	if b.From != f.pos.Seq || b.Pos.Seq < b.From {
+		f.t.Fatalf("batch from %d to %d after %d", b.From, b.Pos.Seq, f.pos.Seq)
+	}
+	if point := (b.From/store.PointEvery + 1) * store.PointEvery; b.Len() > 0 && b.Pos.Seq > point {
+		f.t.Fatalf("batch from %d to %d spans %d", b.From, b.Pos.Seq, point)
+	}
+	last := b.From
+	for i, u := range b.Records {
+		if u.Seq <= last || u.Seq > b.Pos.Seq {
+			f.t.Fatalf("seq %d after %d in the batch from %d to %d", u.Seq, last, b.From, b.Pos.Seq)
+		}
+		last = u.Seq
+		if !f.loose {
+			f.seen = append(f.seen, seen{u.Seq, string(b.Key(i)), string(b.Value(i)), u.Op})
+		}
+	}
+	f.received += b.Len()
+	if n := b.Len(); n > 0 {
+		a, want := b.Pos.Anchors[0], b.Records[n-1]
+		if a != anchorOf(want.Seq, want.Time, b.At(want.Subject)) || b.Pos.Time != want.Time {
+			f.t.Fatalf("newest anchor %+v, time %d, last update %+v", a, b.Pos.Time, want)
+		}
+	}
+	f.pos = b.Pos
+	f.pos.Anchors = append([]store.Anchor(nil), b.Pos.Anchors...)
+	f.batches, f.sizes = append(f.batches, f.pos), append(f.sizes, b.Len())
+}
+
+// until commits batches until the position has reached seq.
+func (f *fold) until(seq uint64) {
+	f.t.Helper()
+	for f.pos.Seq < seq {
+		_, free := f.next()
+		free()
+	}
+}
+
+// stop ends Run and returns the position committed.
+func (f *fold) stop() store.Position {
+	f.t.Helper()
+	f.cancel()
+	if err := f.ended(); !errors.Is(err, context.Canceled) {
+		f.t.Fatalf("Run returned %v", err)
+	}
+	if len(f.pipe.Free)+len(f.pipe.Out) != cap(f.pipe.Free) {
+		f.t.Fatalf("%d batches are free and %d on their way out, of %d", len(f.pipe.Free), len(f.pipe.Out), cap(f.pipe.Free))
+	}
+	return f.pos
+}
+
+// ended commits whatever comes until Run has returned, and returns its error.
+func (f *fold) ended() error {
+	f.t.Helper()
+	deadline := time.After(patience)
+	for {
+		select {
+		case b := <-f.pipe.Out:
+			f.examine(b)
+			f.pipe.Free <- b
+		case err := <-f.done:
+			return err
+		case <-deadline:
+			f.t.Fatalf("Run goes on: %+v", f.source.Status())
+		}
+	}
+}
+
+// stopped demands that Run ends with a *Stop of this code.
+func (f *fold) stopped(codes ...string) *Stop {
+	f.t.Helper()
+	var stop *Stop
+	if err := f.ended(); !errors.As(err, &stop) {
+		f.t.Fatalf("Run returned %v, want a stop", err)
+	}
+	for _, code := range codes {
+		if stop.Code == code {
+			f.t.Logf("%s\n%s", stop, stop.Hint)
+			return stop
+		}
+	}
+	f.t.Fatalf("Run stopped with %v, want %v", stop, codes)
+	return nil
+}
+
+// A diary is a log whose lines a test can wait for.
+type diary struct {
+	mu    sync.Mutex
+	lines []string
+	added chan struct{}
+}
+
+func newDiary() *diary { return &diary{added: make(chan struct{}, 1)} }
+
+func (d *diary) log() *slog.Logger {
+	return slog.New(slog.NewTextHandler(d, &slog.HandlerOptions{Level: slog.LevelDebug}))
+}
+
+func (d *diary) Write(line []byte) (int, error) {
+	d.mu.Lock()
+	d.lines = append(d.lines, string(line))
+	d.mu.Unlock()
+	select {
+	case d.added <- struct{}{}:
+	default:
+	}
+	return len(line), nil
+}
+
+// await returns the first line from start on that satisfies want, and the index after it.
+func (d *diary) await(t testing.TB, start int, want func(line string) bool) (string, int) {
+	t.Helper()
+	deadline := time.After(patience)
+	for {
+		d.mu.Lock()
+		lines := d.lines
+		d.mu.Unlock()
+		for ; start < len(lines); start++ {
+			if want(lines[start]) {
+				return lines[start], start + 1
+			}
+		}
+		select {
+		case <-d.added:
+		case <-deadline:
+			t.Fatalf("the log never said it:\n%s", lines)
+		}
+	}
+}
+
+func check(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func seqKey(seq uint64) string {
+	return string(binary.BigEndian.AppendUint64(nil, seq))
+}

@@ -1,0 +1,191 @@
+package source
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/foldrun/foldrun/store"
+)
+
+// A reader is one call of Run. Everything in it is owned by that call's goroutine.
+type reader struct {
+	*Source
+	pipe   Pipe
+	events chan nats.Status // of the connection
+
+	pos      store.Position // what was read: Seq of everything, Time and Anchors of what was handed on
+	target   uint64         // the stream's last seq by the leader's last word,
+	targetAt int64          // which was at this time of the server
+	headLost uint64         // the FirstSeq last warned of
+
+	cur    *Batch   // being filled; nil: none taken yet
+	spare  []*Batch // taken from Free, empty
+	names  []string // scratch: the header names of one message
+	handed struct { // of the last batch handed on
+		seq      uint64
+		created  int64
+		caughtUp int64
+		idleAt   time.Time // when the last one without updates was
+	}
+
+	lastReason string // of the reset last logged as a warning
+	lastWarned time.Time
+}
+
+func newReader(s *Source, from store.Position, p Pipe) *reader {
+	r := &reader{Source: s, pipe: p, pos: from, spare: make([]*Batch, 0, cap(p.Free))}
+	r.pos.Anchors = append(make([]store.Anchor, 0, store.MaxAnchors+1), from.Anchors...)
+	r.handed.seq, r.handed.created, r.handed.caughtUp = from.Seq, from.Created, from.CaughtUp
+	s.note(func(st *Status) { st.Seq, st.State, st.Code = from.Seq, StateWaiting, "" })
+	return r
+}
+
+// release gives back every batch that the reader holds. Free has room for all, so it does not block.
+func (r *reader) release() {
+	if r.cur != nil {
+		r.spare = append(r.spare, r.cur)
+		r.cur = nil
+	}
+	for _, b := range r.spare {
+		b.Reset()
+		r.pipe.Free <- b
+	}
+	r.spare = nil
+}
+
+// A reset is why a session ended. The position is what it was; the next session goes on from it.
+type reset struct {
+	reason string // one of few: the label of a counter
+	detail string
+}
+
+func (e *reset) Error() string {
+	if e.detail == "" {
+		return e.reason
+	}
+	return e.reason + ": " + e.detail
+}
+
+// run is one session after another. See the package comment.
+func (r *reader) run(ctx context.Context) error {
+	pause := r.pace.backoff
+	for {
+		if err := r.awaitConnection(ctx); err != nil {
+			return err
+		}
+		began := time.Now()
+		err := r.session(ctx)
+		var stop *Stop
+		if errors.As(err, &stop) {
+			return stop
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err := r.flush(ctx); err != nil { // nobody knows how long the next session takes to come
+			return err
+		}
+		r.logReset(err)
+		longest := r.pace.longest
+		if errors.Is(err, nats.ErrPermissionViolation) {
+			longest = r.pace.denied
+		}
+		if time.Since(began) > r.pace.healthy {
+			pause = r.pace.backoff
+		}
+		if err := r.pauseFor(ctx, pause/2+rand.N(pause/2+1)); err != nil {
+			return err
+		}
+		pause = min(2*pause, longest)
+	}
+}
+
+// awaitConnection returns when the connection is up.
+func (r *reader) awaitConnection(ctx context.Context) error {
+	for {
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case r.nc.IsClosed():
+			return fmt.Errorf("source: %w", nats.ErrConnectionClosed)
+		case r.nc.IsConnected():
+			r.forgetEvents()
+			return nil
+		}
+		r.note(func(st *Status) {
+			st.State, st.Reason, st.Code = StateWaiting, "not connected to NATS", ""
+			if err := r.nc.LastError(); err != nil {
+				st.Reason += ": " + err.Error()
+			}
+		})
+		select {
+		case <-r.events:
+		case <-time.After(time.Second): // an event may have been lost: the channel is small
+		case <-ctx.Done():
+		}
+	}
+}
+
+func (r *reader) forgetEvents() {
+	for {
+		select {
+		case <-r.events:
+		default:
+			return
+		}
+	}
+}
+
+// pauseFor waits; a connection that comes back ends the wait.
+func (r *reader) pauseFor(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	for {
+		select {
+		case <-t.C:
+			return nil
+		case st := <-r.events:
+			if st == nats.CONNECTED {
+				return nil
+			}
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// logReset counts the end of a session and logs it, a repeated one at most once a minute.
+func (r *reader) logReset(err error) {
+	reason := "error"
+	var known *reset
+	switch {
+	case errors.As(err, &known):
+		reason = known.reason
+	case isAPIError(err, errStreamNotFound):
+		reason = "missing"
+	case errors.Is(err, nats.ErrPermissionViolation):
+		reason = "denied"
+	case errors.Is(err, nats.ErrNoResponders):
+		reason = "no_responders"
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, nats.ErrTimeout):
+		reason = "timeout"
+	case errors.Is(err, errRefilling):
+		reason = "refilling"
+	}
+	code := codeOf(err)
+	r.note(func(st *Status) {
+		st.State, st.Reason, st.Code = StateWaiting, err.Error(), code
+		st.Resets[reason]++
+	})
+	log := r.opts.Log.Debug
+	if now := time.Now(); reason != r.lastReason || now.Sub(r.lastWarned) >= time.Minute {
+		r.lastReason, r.lastWarned = reason, now
+		log = r.opts.Log.Warn
+	}
+	log("session ended", "stream", r.opts.Stream, "reason", reason, "code", code, "cursor", r.pos.Seq, "err", err)
+}

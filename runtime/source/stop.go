@@ -1,0 +1,23 @@
+package source
+
+// The stable codes of what the source finds. The first four stop Run; head_lost and missing are conditions that Status
+// shows while Run goes on.
+const (
+	CodeRewound   = "source_rewound"   // the same stream ends below the cursor: it lost its tail, or an older copy came back
+	CodeDiverged  = "source_diverged"  // the same stream holds other messages at seqs that were folded
+	CodeRecreated = "source_recreated" // another stream has the name: its creation time differs and no anchor proves it
+	CodeRefused   = "source_refused"   // the stream, or what is asked of it, cannot be folded at all
+
+	CodeHeadLost = "source_head_lost" // the stream begins after the cursor: messages may have gone unread
+	CodeMissing  = "source_missing"   // there is no such stream; Run keeps trying
+)
+
+// Stop is why Run ended for good: going on would be wrong, and trying again would find the same. It says what was
+// expected and what was found.
+type Stop struct {
+	Code string // one of the codes above
+	Text string // what is wrong, with the evidence
+	Hint string // how to mend it
+}
+
+func (s *Stop) Error() string { return s.Code + ": " + s.Text }

@@ -1,0 +1,156 @@
+package runtime
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"math"
+	"slices"
+
+	"github.com/foldrun/foldrun/abi"
+	"github.com/foldrun/foldrun/runtime/plugin"
+	"github.com/foldrun/foldrun/runtime/source"
+	"github.com/foldrun/foldrun/store"
+)
+
+// errOverflow says that what a batch yields is more than a commit may hold: it is transformed again in two halves.
+var errOverflow = errors.New("runtime: the batch yields too much for one commit")
+
+// part is what one commit stores: a batch of the source, or a piece of one that yielded too much.
+type part struct {
+	batch *store.Batch
+	pos   store.Position
+}
+
+// transformer turns batches of the source into batches of the store. It is for one goroutine.
+type transformer struct {
+	worker      *plugin.Worker
+	wantsDelete bool
+	byMessage   bool // keying = "message": no two updates share a source key
+	limit       int  // bytes that one commit may hold
+
+	u       *abi.Updates // the batch in hand
+	out     *store.Batch
+	order   []int32
+	scratch []byte
+}
+
+// run transforms all of b. free supplies empty batches of the store.
+func (t *transformer) run(ctx context.Context, b *source.Batch, free func() *store.Batch) ([]part, error) {
+	t.u = &b.Updates
+	return t.pieces(ctx, b, 0, b.Len(), free)
+}
+
+// pieces transforms the updates [lo, hi) of b: in one part, or where that yields too much, in two halves.
+func (t *transformer) pieces(ctx context.Context, b *source.Batch, lo, hi int, free func() *store.Batch) ([]part, error) {
+	t.out = free()
+	err := t.updates(ctx, lo, hi)
+	if !errors.Is(err, errOverflow) {
+		return []part{{t.out, t.position(b, hi)}}, err
+	}
+	t.out.Reset()
+	mid := (lo + hi) / 2
+	first, err := t.pieces(ctx, b, lo, mid, free)
+	if err != nil {
+		return nil, err
+	}
+	second, err := t.pieces(ctx, b, mid, hi, free)
+	return append(first, second...), err
+}
+
+// position returns where the cursor stands once the updates before n are folded. Inside a batch it has no anchors of
+// its own: those of the last whole batch, which the committer puts in, hold for it too.
+func (t *transformer) position(b *source.Batch, n int) store.Position {
+	if n == b.Len() {
+		return b.Pos
+	}
+	last := b.Records[n-1]
+	return store.Position{Stream: b.Pos.Stream, Domain: b.Pos.Domain, Created: b.Pos.Created, Seq: last.Seq, Time: last.Time}
+}
+
+// updates transforms the updates [lo, hi) into t.out.
+func (t *transformer) updates(ctx context.Context, lo, hi int) error {
+	t.newest(lo, hi)
+	puts := t.order[:0]
+	for _, rec := range t.order {
+		if u := &t.u.Records[rec]; u.Op != abi.OpPut && !t.wantsDelete {
+			t.out.Remove(t.u.At(u.Key), u.Seq, u.Time)
+			continue
+		}
+		puts = append(puts, rec)
+	}
+	if err := t.worker.Transform(ctx, t.u, puts, t); err != nil {
+		return err
+	}
+	return t.out.Seal()
+}
+
+// newest puts into t.order the updates of [lo, hi) that no later one of them replaces, sorted by source key.
+func (t *transformer) newest(lo, hi int) {
+	t.order = t.order[:0]
+	for i := lo; i < hi; i++ {
+		t.order = append(t.order, int32(i))
+	}
+	if t.byMessage {
+		return // ascending already: the key is the seq
+	}
+	key := func(i int32) []byte { return t.u.At(t.u.Records[i].Key) }
+	slices.SortFunc(t.order, func(x, y int32) int {
+		if c := bytes.Compare(key(x), key(y)); c != 0 {
+			return c
+		}
+		return int(x - y)
+	})
+	keep := t.order[:0]
+	for i, rec := range t.order {
+		if i+1 == len(t.order) || !bytes.Equal(key(rec), key(t.order[i+1])) {
+			keep = append(keep, rec)
+		}
+	}
+	t.order = keep
+}
+
+// Yield is part of plugin.Sink.
+func (t *transformer) Yield(rec int32, entries plugin.Entries) error {
+	u := &t.u.Records[rec]
+	t.out.Put(t.u.At(u.Key), u.Seq, u.Time, 0)
+	for i := range entries.Len() {
+		e := entries.At(i)
+		if err := t.out.Row(e.Index, e.Key, e.Value, expiry(u.Time, e.TTL)); err != nil {
+			return err
+		}
+	}
+	if err := t.out.End(); err != nil {
+		return t.Fail(rec, store.Failure{Code: "duplicate_entry", Message: "it emits one key of an index twice, with different values or times"})
+	}
+	return t.room()
+}
+
+// Fail is part of plugin.Sink.
+func (t *transformer) Fail(rec int32, f store.Failure) error {
+	u := &t.u.Records[rec]
+	one := []int32{rec}
+	t.scratch = slices.Grow(t.scratch[:0], abi.InSize(t.u, one))
+	f.Update = t.scratch[:abi.EncodeIn(t.scratch[:cap(t.scratch)], t.u, one)]
+	t.out.Fail(t.u.At(u.Key), u.Seq, u.Time, 0, f)
+	return t.room()
+}
+
+// room asks for the batch to be cut when it holds too much; what a single update yields is bounded by its limits.
+func (t *transformer) room() error {
+	if t.out.Bytes() > t.limit && t.out.Len() > 1 {
+		return errOverflow
+	}
+	return nil
+}
+
+// expiry returns when an entry goes, ns since 1970; 0 = never.
+func expiry(time int64, ttl uint64) int64 {
+	switch {
+	case ttl == 0:
+		return 0
+	case ttl > math.MaxInt64 || time > math.MaxInt64-1-int64(ttl):
+		return math.MaxInt64 - 1
+	}
+	return time + int64(ttl)
+}
