@@ -40,16 +40,16 @@ type Fold struct {
 	module *plugin.Module
 	id     store.Identity
 
-	counts  counter
-	started time.Time
+	counts counter
 
-	mu      sync.Mutex
-	db      *store.DB      // nil until it is open
-	src     *source.Source // nil until it is open
-	code    string         // why the fold does not do its work; "" when it does
-	reason  error
-	stopped bool          // code is final
-	moved   chan struct{} // closed and replaced when the cursor moves
+	mu       sync.Mutex
+	db       *store.DB      // nil until it is open
+	src      *source.Source // nil until it is open
+	startSeq uint64         // the cursor when the store was opened
+	code     string         // why the fold does not do its work; "" when it does
+	reason   error
+	stopped  bool          // code is final
+	moved    chan struct{} // closed and replaced when the cursor moves
 }
 
 // NewFold checks and compiles the module of a fold. Nothing is opened yet. Its error is a *Stop.
@@ -136,7 +136,6 @@ func contains(all []string, s string) bool {
 // Run follows the source until ctx is done, then finishes what was read and closes the store. It returns nil then; a
 // *Stop, or a *source.Stop, says why the fold cannot go on. Reads are served until Close.
 func (f *Fold) Run(ctx context.Context) error {
-	f.started = time.Now()
 	err := f.run(ctx)
 	if err != nil {
 		f.stop(err)
@@ -204,7 +203,7 @@ func (f *Fold) open() error {
 			return &Stop{CodeStore, errors.Join(err, db.Close())}
 		}
 	}
-	f.set(func() { f.db = db })
+	f.set(func() { f.db, f.startSeq = db, db.State().Position().Seq })
 	return nil
 }
 

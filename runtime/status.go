@@ -30,6 +30,7 @@ type Status struct {
 	Domain      string        `json:"domain,omitempty"`
 	Created     string        `json:"stream_created,omitempty"` // the incarnation: when the stream was created
 	Seq         uint64        `json:"seq"`                      // folded up to here; what KV calls the revision
+	StartSeq    uint64        `json:"start_seq"`                // where this run of the fold began
 	LastSeq     uint64        `json:"last_seq"`                 // the stream's, as far as known
 	Lag         uint64        `json:"lag"`                      // LastSeq - Seq
 	CaughtUp    bool          `json:"caught_up"`
@@ -61,11 +62,11 @@ type SourceStatus struct {
 // Status returns what the fold knows of itself now.
 func (f *Fold) Status() Status {
 	f.mu.Lock()
-	db, src, code, reason, stopped := f.db, f.src, f.code, f.reason, f.stopped
+	db, src, code, reason, stopped, start := f.db, f.src, f.code, f.reason, f.stopped, f.startSeq
 	f.mu.Unlock()
 	m := f.module.Manifest()
 	s := Status{Name: f.opt.Name, State: StateStarting, Code: code, Module: m.Name, Version: m.Version,
-		Stream: f.id.Stream, Domain: f.id.Domain, Counts: f.counts.get()}
+		Stream: f.id.Stream, Domain: f.id.Domain, StartSeq: start, Counts: f.counts.get()}
 	if db != nil {
 		s.store(db)
 	}

@@ -1,0 +1,177 @@
+// Package demo runs foldrun with nothing to configure: a JetStream server in the process, a bucket with a real data
+// set, three folds on it, and a report of what they hold.
+package demo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/foldrun/foldrun/plugins/examples"
+	"github.com/foldrun/foldrun/runtime"
+	"github.com/foldrun/foldrun/runtime/embedded"
+	"github.com/foldrun/foldrun/runtime/source"
+	"github.com/foldrun/foldrun/store"
+	"github.com/foldrun/foldrun/testdata/cities"
+)
+
+// Options say how to run the demo.
+type Options struct {
+	DataDir  string // kept; "" = a temporary one, removed at the end
+	Once     bool   // end after the load
+	Terminal bool   // Out is a terminal: progress is one line that moves
+	Command  string // how the user calls foldrun, for the commands to try
+	Out      io.Writer
+	Log      *slog.Logger
+	// Serve opens the HTTP door of a daemon and returns its URL and what closes it.
+	Serve func(*runtime.Daemon) (url string, stop func(), err error)
+}
+
+// memory is the demo's budget, bytes.
+const memory = 256 << 20
+
+// the folds: each of the example modules, in the order of the report.
+var plugins = []string{"large-cities", "by-country", "city-names"}
+
+// demo is a running demo.
+type demo struct {
+	Options
+	server *embedded.Server
+	conn   *source.Conn
+	dir    *store.Dir
+	daemon *runtime.Daemon
+}
+
+// Run runs the demo until ctx is done, or with Once until the load is folded.
+func Run(ctx context.Context, o Options) (err error) {
+	if o.DataDir == "" {
+		if o.DataDir, err = os.MkdirTemp("", "foldrun-demo-"); err != nil {
+			return fmt.Errorf("demo: %w", err)
+		}
+		defer os.RemoveAll(o.DataDir)
+	}
+	d := &demo{Options: o}
+	defer func() { err = errors.Join(err, d.close()) }()
+	if err := d.open(ctx); err != nil {
+		return err
+	}
+	running, stop := context.WithCancel(ctx)
+	ended := make(chan struct{})
+	go func() { defer close(ended); d.daemon.Run(running) }()
+	defer func() { stop(); <-ended }()
+	url, hangUp, err := d.Serve(d.daemon)
+	if err != nil {
+		return err
+	}
+	defer hangUp()
+	if err := d.fill(ctx); err != nil {
+		return err
+	}
+	if err := d.report(url); err != nil {
+		return err
+	}
+	if o.Once {
+		return nil
+	}
+	fmt.Fprintf(o.Out, "\nFollowing the bucket. Ctrl-C ends it.\n")
+	<-ctx.Done()
+	return nil
+}
+
+// open starts the server and makes the folds.
+func (d *demo) open(ctx context.Context) (err error) {
+	m, err := store.SplitMemory(memory, len(plugins), 0)
+	if err != nil {
+		return err
+	}
+	if d.dir, err = store.OpenDir(d.DataDir, store.Options{Memory: m, LockWait: 2 * time.Second, Log: d.Log}); err != nil {
+		return err
+	}
+	if d.server, err = embedded.Start(embedded.Options{StoreDir: filepath.Join(d.DataDir, "nats"), Log: d.Log}); err != nil {
+		return err
+	}
+	if d.conn, err = source.Connect(source.Target{URL: d.server.URL(), Name: "foldrun demo"}, d.Log); err != nil {
+		return err
+	}
+	var folds []*runtime.Fold
+	for _, name := range plugins {
+		wasm, err := examples.Module(name)
+		if err != nil {
+			return err
+		}
+		f, err := runtime.NewFold(ctx, d.dir, runtime.FoldOptions{Name: name, Conn: d.conn,
+			Source: source.Options{Bucket: bucket}, Wasm: wasm, Log: d.Log})
+		if err != nil {
+			return err
+		}
+		folds = append(folds, f)
+	}
+	d.daemon = runtime.NewDaemon(d.dir, folds)
+	return nil
+}
+
+// close ends what open started, in reverse.
+func (d *demo) close() error {
+	var errs []error
+	if d.daemon != nil {
+		errs = append(errs, d.daemon.Close(context.Background()))
+	}
+	if d.conn != nil {
+		d.conn.Close()
+	}
+	if d.server != nil {
+		d.server.Stop()
+	}
+	if d.dir != nil {
+		errs = append(errs, d.dir.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// fill loads the data set and waits until every fold has folded it.
+func (d *demo) fill(ctx context.Context) error {
+	fmt.Fprintf(d.Out, "NATS with JetStream at %s, data in %s\n", d.server.URL(), d.DataDir)
+	start := time.Now()
+	bar := bar{out: d.Out, moving: d.Terminal, total: cities.Count}
+	loaded, err := load(ctx, d.conn, func(n int) { bar.show(n, "loaded into bucket "+bucket) })
+	if err != nil {
+		return err
+	}
+	bar.end()
+	for _, f := range d.daemon.Folds() {
+		if err := d.wait(ctx, f); err != nil {
+			return err
+		}
+	}
+	if loaded {
+		fmt.Fprintf(d.Out, "%d records loaded and folded three times in %v\n", cities.Count, time.Since(start).Round(time.Millisecond))
+		return nil
+	}
+	fmt.Fprintf(d.Out, "bucket %s holds the data set already\n", bucket)
+	return nil
+}
+
+// wait waits until a fold has caught up with the stream, or has stopped.
+func (d *demo) wait(ctx context.Context, f *runtime.Fold) error {
+	for {
+		moved := f.Moved()
+		s := f.Status()
+		switch {
+		case s.State == runtime.StateStopped:
+			return fmt.Errorf("demo: fold %s stopped: %s: %s", s.Name, s.Code, s.Reason)
+		case s.CaughtUp && s.Seq >= cities.Count:
+			return nil
+		}
+		select {
+		case <-moved:
+		case <-time.After(100 * time.Millisecond): // a stop moves no cursor
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
