@@ -3,6 +3,7 @@ package runtime
 import (
 	"context"
 	"errors"
+	"runtime/pprof"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -64,15 +65,18 @@ func (p *pipeline) run(ctx context.Context, src *source.Source, workers []*trans
 	var all sync.WaitGroup
 	var sourceErr error
 	all.Go(func() {
-		sourceErr = src.Run(reading, p.db.State().Position(), p.pipe)
+		p.stage(reading, "pull", func(ctx context.Context) { sourceErr = src.Run(ctx, p.db.State().Position(), p.pipe) })
 		stop(sourceErr)
 	})
-	all.Go(func() { p.dispatch(reading) })
+	all.Go(func() { p.stage(reading, "dispatch", p.dispatch) })
 	// What was read is finished even when ctx is done: workers do not see it.
 	for _, t := range workers {
-		all.Go(func() { p.transform(context.WithoutCancel(ctx), t) })
+		all.Go(func() {
+			p.stage(context.WithoutCancel(ctx), "transform", func(ctx context.Context) { p.transform(ctx, t) })
+		})
 	}
-	err := p.commit(ctx)
+	var err error
+	p.stage(ctx, "commit", func(ctx context.Context) { err = p.commit(ctx) })
 	stop(err)
 	for s := range p.order { // after an error: let the others end
 		<-s.done
@@ -86,6 +90,11 @@ func (p *pipeline) run(ctx context.Context, src *source.Source, workers []*trans
 		return nil
 	}
 	return sourceErr
+}
+
+// stage runs f with labels that tell stages and folds apart in a CPU profile.
+func (p *pipeline) stage(ctx context.Context, name string, f func(ctx context.Context)) {
+	pprof.Do(ctx, pprof.Labels("fold", p.fold.opt.Name, "stage", name), f)
 }
 
 // dispatch hands the source's batches to the workers and, in the same order, to the committer. Once reading is over it
