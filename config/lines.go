@@ -68,15 +68,8 @@ func scan(src string) (marks []mark, deep int) {
 	return s.marks, s.deep
 }
 
-// stripBOM drops what toml drops: the marks of UTF-8, and of UTF-16 in a file that is none.
-func stripBOM(src string) string {
-	for _, bom := range []string{"\xff\xfe", "\xfe\xff", "\xef\xbb\xbf"} {
-		if rest, ok := strings.CutPrefix(src, bom); ok {
-			return rest
-		}
-	}
-	return src
-}
+// stripBOM drops the byte order mark that some editors begin a file with, and toml passes over.
+func stripBOM(src string) string { return strings.TrimLeft(src, "\ufeff") }
 
 func (s *scanner) item() {
 	if s.peek() != '[' {
@@ -189,8 +182,8 @@ func (s *scanner) inline(path []string) {
 	}
 }
 
-// quoted reads a string and returns it with its quotes. The text of a multi-line string may end in up to two quotes of
-// its own, so that five stand together: the last three close it.
+// quoted reads a string and returns it with its quotes. The text of a multi-line string may end in quotes of its own:
+// of those that stand together the last three close it.
 func (s *scanner) quoted(quote string, escapes bool) string {
 	from := s.pos
 	end := from + len(quote)
@@ -201,7 +194,7 @@ func (s *scanner) quoted(quote string, escapes bool) string {
 		end++
 	}
 	end += len(quote)
-	for extra := 0; len(quote) == 3 && extra < 2 && end < len(s.src) && s.src[end] == quote[0]; extra++ {
+	for len(quote) == 3 && end < len(s.src) && s.src[end] == quote[0] {
 		end++
 	}
 	s.advance(end - from)

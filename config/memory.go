@@ -73,7 +73,7 @@ func memTotal(root fs.FS) int64 {
 func cgroupFiles(root fs.FS) []string {
 	b, _ := fs.ReadFile(root, "proc/self/cgroup")
 	var files []string
-	for _, line := range strings.Fields(string(b)) {
+	for _, line := range strings.Split(string(b), "\n") {
 		parts := strings.SplitN(line, ":", 3) // "0::/a/b" is v2, "4:memory:/a/b" is v1
 		if len(parts) < 3 {
 			continue

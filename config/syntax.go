@@ -5,17 +5,21 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/BurntSushi/toml"
 )
 
 // parse returns the tables of src, or a problem of its syntax. toml stops at the first mistake, so there is one.
 func (f *file) parse(src string) bool {
+	if line := notUTF8(src); line > 0 {
+		f.refuse(line, "is not UTF-8", "save the file as UTF-8")
+		return false
+	}
 	src = stripBOM(src)
 	marks, deep := scan(src)
 	if deep > 0 {
-		text := fmt.Sprintf("nests deeper than %d tables and lists", maxDepth)
-		f.problems = append(f.problems, Problem{File: f.name, Line: deep, Text: text, Fatal: f.main})
+		f.refuse(deep, fmt.Sprintf("nests deeper than %d tables and lists", maxDepth), "")
 		return false
 	}
 	if _, err := toml.Decode(src, &f.values); err != nil {
@@ -24,6 +28,24 @@ func (f *file) parse(src string) bool {
 	}
 	f.lines = linesOf(marks)
 	return true
+}
+
+// refuse reports what is wrong with a line of a file that is not parsed.
+func (f *file) refuse(line int, text, hint string) {
+	f.problems = append(f.problems, Problem{File: f.name, Line: line, Text: text, Hint: hint, Fatal: f.main})
+}
+
+// notUTF8 returns the line of the first byte that is not, or 0. toml would mangle such a file before it refused it.
+func notUTF8(src string) int {
+	for i, r := range src {
+		if r != utf8.RuneError {
+			continue
+		}
+		if _, size := utf8.DecodeRuneInString(src[i:]); size == 1 {
+			return 1 + strings.Count(src[:i], "\n")
+		}
+	}
+	return 0
 }
 
 func (f *file) syntax(src string, marks []mark, err error) Problem {
@@ -91,7 +113,6 @@ func mendSyntax(message string) string {
 		{"escape", `write \\ for a backslash, or put the string into single quotes`},
 		{"array terminator", "a comma between the elements, ] after the last"},
 		{"inline table", "a comma between the keys, } after the last"},
-		{"UTF-8", "save the file as UTF-8"},
 		{"control char", `write \u0001 in double quotes for the character 1`},
 		{"out of range", "whole numbers end at 9223372036854775807"},
 		{"NULL", "save the file as UTF-8"},
