@@ -3,6 +3,7 @@ package runtime
 // The stable codes of why a fold does not do its work, beside those of package source. They stand in status, logs and
 // docs/runbook.md.
 const (
+	CodeConfig     = "config_invalid"     // the configuration that the fold stands in has a mistake
 	CodeModule     = "module_invalid"     // the module is refused, or no instance of it starts
 	CodeIdentity   = "generation_differs" // what the fold is configured to be is not what its current generation is
 	CodeStore      = "store_failed"       // the store could not be opened, read or written

@@ -3,7 +3,8 @@ package runtime
 import (
 	"context"
 	"errors"
-	"sort"
+	"slices"
+	"strings"
 	"sync"
 
 	"github.com/foldrun/foldrun/store"
@@ -18,7 +19,8 @@ type Daemon struct {
 
 // NewDaemon returns a daemon of these folds, which it owns.
 func NewDaemon(dir *store.Dir, folds []*Fold) *Daemon {
-	sort.Slice(folds, func(i, j int) bool { return folds[i].Name() < folds[j].Name() })
+	folds = slices.Clone(folds)
+	slices.SortFunc(folds, func(x, y *Fold) int { return strings.Compare(x.Name(), y.Name()) })
 	return &Daemon{dir, folds}
 }
 

@@ -37,10 +37,12 @@ type Fold struct {
 	dir *store.Dir
 	log *slog.Logger
 
-	module *plugin.Module
+	module *plugin.Module // nil if broken
 	id     store.Identity
+	broken error // why the fold could not be made: see Broken
 
 	counts counter
+	tamper func(*source.Batch) // tests break the law here, with each batch before it is transformed, to see it noticed
 
 	mu       sync.Mutex
 	db       *store.DB      // nil until it is open
@@ -52,7 +54,8 @@ type Fold struct {
 	moved    chan struct{} // closed and replaced when the cursor moves
 }
 
-// NewFold checks and compiles the module of a fold. Nothing is opened yet. Its error is a *Stop.
+// NewFold checks and compiles the module of a fold. Nothing is opened yet. Its error is a *Stop;
+// Broken makes a fold of it.
 func NewFold(ctx context.Context, dir *store.Dir, o FoldOptions) (*Fold, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -70,14 +73,21 @@ func NewFold(ctx context.Context, dir *store.Dir, o FoldOptions) (*Fold, error) 
 		o.Workers = min(goruntime.GOMAXPROCS(0), o.Batches)
 	}
 	f := &Fold{opt: o, dir: dir, log: o.Log, moved: make(chan struct{})}
-	var err error
-	if f.module, err = plugin.Compile(ctx, o.Wasm, o.Module); err != nil {
-		return nil, &Stop{CodeModule, fmt.Errorf("fold %s: module: %w", o.Name, err)}
-	}
-	if f.id, err = f.identity(); err != nil {
-		return nil, errors.Join(err, f.module.Close(ctx))
+	if err := f.compile(ctx); err != nil {
+		return nil, err
 	}
 	return f, nil
+}
+
+// compile checks the module against the options. Where it fails, nothing stays open.
+func (f *Fold) compile(ctx context.Context) (err error) {
+	if f.module, err = plugin.Compile(ctx, f.opt.Wasm, f.opt.Module); err != nil {
+		return &Stop{CodeModule, fmt.Errorf("fold %s: module: %w", f.opt.Name, err)}
+	}
+	if f.id, err = f.identity(); err != nil {
+		return errors.Join(err, f.module.Close(ctx))
+	}
+	return nil
 }
 
 // identity is everything that the fold's rows are a function of, besides the source's records.
@@ -144,6 +154,10 @@ func (f *Fold) Run(ctx context.Context) error {
 }
 
 func (f *Fold) run(ctx context.Context) error {
+	if f.broken != nil {
+		f.openBroken()
+		return f.broken
+	}
 	if err := f.open(); err != nil {
 		return err
 	}
@@ -222,7 +236,7 @@ func (f *Fold) openOther(have, want string) error {
 func (f *Fold) workers(ctx context.Context) ([]*transformer, error) {
 	var all []*transformer
 	for range f.opt.Workers {
-		t := &transformer{worker: f.module.Worker(), wantsDelete: f.module.Manifest().WantsDelete(),
+		t := &transformer{worker: f.module.Worker(), module: f.module.Digest(), wantsDelete: f.module.Manifest().WantsDelete(),
 			byMessage: f.opt.Source.KeyingMessage, limit: 2 * f.opt.Source.BatchBytes}
 		all = append(all, t)
 	}
@@ -251,6 +265,9 @@ func (f *Fold) Close(ctx context.Context) error {
 	if db := f.Store(); db != nil {
 		err = db.Close()
 	}
+	if f.module == nil {
+		return err
+	}
 	return errors.Join(err, f.module.Close(ctx))
 }
 
@@ -264,25 +281,21 @@ func (f *Fold) Store() *store.DB {
 	return f.db
 }
 
-// Moved returns a channel that is closed when the cursor moves next.
+// Moved returns a channel that is closed when the cursor moves next: with a commit, or because the store is opened. It
+// is closed too when the fold pauses, goes on or stops. Whoever waits takes the channel first and then looks.
 func (f *Fold) Moved() <-chan struct{} {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.moved
 }
 
+// set changes what mu guards and wakes those who wait with Moved.
 func (f *Fold) set(change func()) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	change()
-}
-
-// advanced wakes those who wait for the cursor.
-func (f *Fold) advanced() {
-	f.set(func() {
-		close(f.moved)
-		f.moved = make(chan struct{})
-	})
+	close(f.moved)
+	f.moved = make(chan struct{})
 }
 
 // pause notes why the fold waits, once; an empty code ends the pause.
@@ -291,6 +304,9 @@ func (f *Fold) pause(code string, why error) {
 	changed := f.code != code
 	f.code, f.reason = code, why
 	f.mu.Unlock()
+	if changed {
+		f.set(func() {})
+	}
 	switch {
 	case changed && code != "":
 		f.log.Warn("fold paused", "code", code, "err", why)

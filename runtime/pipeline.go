@@ -12,34 +12,22 @@ import (
 	"github.com/foldrun/foldrun/store"
 )
 
-// slot is one batch on its way through the pipeline. It is owned by one stage at a time; done hands it from the worker
-// to the committer.
+// slot is one batch on its way through the pipeline: its worker sends parts, the committer takes them and gives their
+// batches back. A worker waits for the committer only when a batch has more than two parts, so that what a batch
+// yields does not grow with what its module makes of it.
 type slot struct {
 	in    *source.Batch
-	parts []part
-	spare []*store.Batch // empty batches of the store, reused
-	err   error
-	done  chan struct{}
+	parts chan part
+	spare chan *store.Batch // empty
 }
 
-// free returns an empty batch of the store.
-func (s *slot) free(specs []store.IndexSpec) *store.Batch {
-	n := len(s.spare)
-	if n == 0 {
-		return store.NewBatch(specs)
+func newSlot(specs []store.IndexSpec) *slot {
+	const batches = 2
+	s := &slot{parts: make(chan part, batches), spare: make(chan *store.Batch, batches)}
+	for range batches {
+		s.spare <- store.NewBatch(specs)
 	}
-	b := s.spare[n-1]
-	s.spare = s.spare[:n-1]
-	b.Reset()
-	return b
-}
-
-// recycle takes the parts back.
-func (s *slot) recycle() {
-	for _, p := range s.parts {
-		s.spare = append(s.spare, p.batch)
-	}
-	s.in, s.parts, s.err = nil, nil, nil
+	return s
 }
 
 // pipeline is one run of a fold's stages. See the package comment.
@@ -58,7 +46,7 @@ func (p *pipeline) run(ctx context.Context, src *source.Source, workers []*trans
 	n := cap(p.pipe.Free)
 	p.slots, p.work, p.order = make(chan *slot, n), make(chan *slot, n), make(chan *slot, n)
 	for range n {
-		p.slots <- &slot{done: make(chan struct{}, 1)}
+		p.slots <- newSlot(p.db.Indexes())
 	}
 	reading, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
@@ -79,8 +67,7 @@ func (p *pipeline) run(ctx context.Context, src *source.Source, workers []*trans
 	p.stage(ctx, "commit", func(ctx context.Context) { err = p.commit(ctx) })
 	stop(err)
 	for s := range p.order { // after an error: let the others end
-		<-s.done
-		p.give(s)
+		p.drop(s)
 	}
 	all.Wait()
 	switch {
@@ -122,6 +109,9 @@ func (p *pipeline) dispatch(reading context.Context) {
 func (p *pipeline) launch(b *source.Batch) {
 	s := <-p.slots
 	s.in = b
+	if p.fold.tamper != nil {
+		p.fold.tamper(b)
+	}
 	p.fold.counts.inFlight(p.flying.Add(1))
 	p.order <- s
 	p.work <- s
@@ -131,40 +121,63 @@ func (p *pipeline) launch(b *source.Batch) {
 func (p *pipeline) transform(ctx context.Context, t *transformer) {
 	for s := range p.work {
 		start := time.Now()
-		s.parts, s.err = t.run(ctx, s.in, func() *store.Batch { return s.free(p.db.Indexes()) })
+		t.run(ctx, s)
 		p.fold.counts.transformed(time.Since(start))
-		s.done <- struct{}{}
 	}
 }
 
 // commit stores the batches in stream order until order is closed or something fails.
 func (p *pipeline) commit(ctx context.Context) error {
 	for s := range p.order {
-		<-s.done
-		err := s.err
-		if err != nil {
-			err = &Stop{CodeModule, err}
-		}
-		keys := 0
-		for i := 0; i < len(s.parts) && err == nil; i++ {
-			keys += s.parts[i].batch.Len()
-			err = p.store(ctx, s.parts[i])
-		}
-		if err == nil {
-			p.fold.counts.folded(s.in.Len(), keys)
-		}
-		p.give(s)
-		if err != nil {
+		if err := p.batch(ctx, s); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+// batch stores the parts of one slot, and gives it back.
+func (p *pipeline) batch(ctx context.Context, s *slot) error {
+	for keys := 0; ; {
+		x := <-s.parts
+		err := x.err
+		if err != nil {
+			err = &Stop{CodeModule, err}
+		} else {
+			keys += x.batch.Len()
+			err = p.store(ctx, x)
+		}
+		s.spare <- x.batch
+		switch {
+		case err != nil && !x.last:
+			p.drop(s)
+			return err
+		case !x.last:
+			continue
+		case err == nil:
+			p.fold.counts.folded(s.in.Len(), keys)
+		}
+		p.give(s)
+		return err
+	}
+}
+
+// drop takes what is left of a slot without storing it, and gives the slot back.
+func (p *pipeline) drop(s *slot) {
+	for {
+		x := <-s.parts
+		s.spare <- x.batch
+		if x.last {
+			p.give(s)
+			return
+		}
+	}
+}
+
 // give returns a slot and its batch to where they came from.
 func (p *pipeline) give(s *slot) {
 	b := s.in
-	s.recycle()
+	s.in = nil
 	p.slots <- s
 	p.flying.Add(-1)
 	p.pipe.Free <- b
@@ -188,7 +201,7 @@ func (p *pipeline) store(ctx context.Context, x part) error {
 		case err == nil:
 			p.fold.counts.committed(done, time.Since(start))
 			p.fold.pause("", nil)
-			p.fold.advanced()
+			p.fold.set(func() {}) // the cursor moved
 			return nil
 		case !errors.Is(err, store.ErrDiskLow):
 			if p.db.Damage() != nil {

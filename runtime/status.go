@@ -64,9 +64,12 @@ func (f *Fold) Status() Status {
 	f.mu.Lock()
 	db, src, code, reason, stopped, start := f.db, f.src, f.code, f.reason, f.stopped, f.startSeq
 	f.mu.Unlock()
-	m := f.module.Manifest()
-	s := Status{Name: f.opt.Name, State: StateStarting, Code: code, Module: m.Name, Version: m.Version,
-		Stream: f.id.Stream, Domain: f.id.Domain, StartSeq: start, Counts: f.counts.get()}
+	s := Status{Name: f.opt.Name, State: StateStarting, Code: code, Stream: f.id.Stream, Domain: f.id.Domain, StartSeq: start,
+		Counts: f.counts.get()}
+	if f.module != nil {
+		m := f.module.Manifest()
+		s.Module, s.Version = m.Name, m.Version
+	}
 	if db != nil {
 		s.store(db)
 	}
@@ -90,15 +93,15 @@ func reasonText(err error) string {
 
 // StoreStatus returns what a store says of itself, without a fold that follows.
 func StoreStatus(db *store.DB) Status {
-	id := db.Identity()
-	s := Status{Name: id.Fold, State: StateStopped, Stream: id.Stream, Domain: id.Domain}
+	s := Status{Name: db.Identity().Fold, State: StateStopped}
 	s.store(db)
 	return s
 }
 
 func (s *Status) store(db *store.DB) {
-	state := db.State()
+	state, id := db.State(), db.Identity()
 	at := state.Position()
+	s.Stream, s.Domain = id.Stream, id.Domain
 	s.Generation, s.Seq, s.Live, s.Quarantined = db.Generation(), at.Seq, state.Live, state.Quarantined
 	if at.Created != 0 {
 		s.Created = time.Unix(0, at.Created).UTC().Format(time.RFC3339Nano)

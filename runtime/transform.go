@@ -20,47 +20,63 @@ var errOverflow = errors.New("runtime: the batch yields too much for one commit"
 type part struct {
 	batch *store.Batch
 	pos   store.Position
+	last  bool  // of its batch of the source
+	err   error // the batch is not to be stored, and nothing follows
 }
+
+// rowCost is what a row takes in memory beside its key and value, bytes, about.
+const rowCost = 64
 
 // transformer turns batches of the source into batches of the store. It is for one goroutine.
 type transformer struct {
 	worker      *plugin.Worker
+	module      string // its digest
 	wantsDelete bool
 	byMessage   bool // keying = "message": no two updates share a source key
 	limit       int  // bytes that one commit may hold
 
-	u       *abi.Updates // the batch in hand
+	slot    *slot        // in hand
+	u       *abi.Updates // of it
 	out     *store.Batch
+	beside  int // bytes that out holds beside its slab
 	order   []int32
 	scratch []byte
 }
 
-// run transforms all of b. free supplies empty batches of the store.
-func (t *transformer) run(ctx context.Context, b *source.Batch, free func() *store.Batch) ([]part, error) {
-	t.u = &b.Updates
-	return t.pieces(ctx, b, 0, b.Len(), free)
+// run transforms all of a slot's batch and sends the parts.
+func (t *transformer) run(ctx context.Context, s *slot) {
+	t.slot, t.u, t.out = s, &s.in.Updates, <-s.spare
+	if err := t.pieces(ctx, 0, s.in.Len()); err != nil {
+		s.parts <- part{batch: t.out, last: true, err: err}
+	}
 }
 
-// pieces transforms the updates [lo, hi) of b: in one part, or where that yields too much, in two halves.
-func (t *transformer) pieces(ctx context.Context, b *source.Batch, lo, hi int, free func() *store.Batch) ([]part, error) {
-	t.out = free()
-	err := t.updates(ctx, lo, hi)
-	if !errors.Is(err, errOverflow) {
-		return []part{{t.out, t.position(b, hi)}}, err
-	}
+// pieces transforms the updates [lo, hi): into one part, or where that yields too much, into those of its halves.
+func (t *transformer) pieces(ctx context.Context, lo, hi int) error {
 	t.out.Reset()
-	mid := (lo + hi) / 2
-	first, err := t.pieces(ctx, b, lo, mid, free)
-	if err != nil {
-		return nil, err
+	t.beside = 0
+	err := t.updates(ctx, lo, hi)
+	if errors.Is(err, errOverflow) {
+		mid := (lo + hi) / 2
+		if err := t.pieces(ctx, lo, mid); err != nil {
+			return err
+		}
+		return t.pieces(ctx, mid, hi)
 	}
-	second, err := t.pieces(ctx, b, mid, hi, free)
-	return append(first, second...), err
+	if err != nil {
+		return err
+	}
+	last := hi == t.u.Len()
+	t.slot.parts <- part{batch: t.out, pos: position(t.slot.in, hi), last: last}
+	if !last {
+		t.out = <-t.slot.spare
+	}
+	return nil
 }
 
 // position returns where the cursor stands once the updates before n are folded. Inside a batch it has no anchors of
 // its own: those of the last whole batch, which the committer puts in, hold for it too.
-func (t *transformer) position(b *source.Batch, n int) store.Position {
+func position(b *source.Batch, n int) store.Position {
 	if n == b.Len() {
 		return b.Pos
 	}
@@ -121,8 +137,10 @@ func (t *transformer) Yield(rec int32, entries plugin.Entries) error {
 		}
 	}
 	if err := t.out.End(); err != nil {
-		return t.Fail(rec, store.Failure{Code: "duplicate_entry", Message: "it emits one key of an index twice, with different values or times"})
+		return t.Fail(rec, store.Failure{Code: "duplicate_entry", Module: t.module,
+			Message: "it emits one key of an index twice, with different values or times"})
 	}
+	t.beside += rowCost * entries.Len()
 	return t.room()
 }
 
@@ -133,12 +151,13 @@ func (t *transformer) Fail(rec int32, f store.Failure) error {
 	t.scratch = slices.Grow(t.scratch[:0], abi.InSize(t.u, one))
 	f.Update = t.scratch[:abi.EncodeIn(t.scratch[:cap(t.scratch)], t.u, one)]
 	t.out.Fail(t.u.At(u.Key), u.Seq, u.Time, 0, f)
+	t.beside += len(f.Update) + len(f.Message)
 	return t.room()
 }
 
 // room asks for the batch to be cut when it holds too much; what a single update yields is bounded by its limits.
 func (t *transformer) room() error {
-	if t.out.Bytes() > t.limit && t.out.Len() > 1 {
+	if t.out.Bytes()+t.beside > t.limit && t.out.Len() > 1 {
 		return errOverflow
 	}
 	return nil

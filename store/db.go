@@ -19,6 +19,7 @@ type DB struct {
 	dir        *Dir
 	env        *Options
 	path       string
+	fold       string
 	generation string
 	id         Identity
 	specs      []IndexSpec
@@ -28,6 +29,7 @@ type DB struct {
 	dirty   atomic.Bool           // something was written since the last sync
 	written atomic.Uint64         // bytes of batches written
 	damage  atomic.Pointer[error]
+	opened  atomic.Bool // Pebble has opened: errors of diskFS have nobody to return to
 
 	flushes, compactions atomic.Int32 // that failed since the last one that did not
 
@@ -52,7 +54,7 @@ func (d *Dir) Create(id Identity) (*DB, error) {
 	}
 	for _, p := range []string{d.path, d.foldPath(""), d.foldPath(id.Fold)} {
 		if err := syncDir(d.fs, p); err != nil {
-			return nil, fmt.Errorf("store: fold %s: sync %s: %w", id.Fold, p, err)
+			return nil, hint.Error(fmt.Errorf("store: fold %s: sync %s: %w", id.Fold, p, err), diskHint)
 		}
 	}
 	return d.open(id.Fold, generation, &id)
@@ -63,26 +65,36 @@ func (d *Dir) Open(fold, generation string) (*DB, error) { return d.open(fold, g
 
 // open opens the database of a generation. A new database gets the identity create; an old one must have its name's.
 func (d *Dir) open(fold, generation string, create *Identity) (*DB, error) {
-	db := &DB{dir: d, env: &d.opt, path: d.foldPath(fold, generation), generation: generation}
-	p, err := pebble.Open(db.path, db.options(create == nil))
-	if errors.Is(err, pebble.ErrDBDoesNotExist) || errors.Is(err, os.ErrNotExist) {
-		return nil, hint.Error(fmt.Errorf("store: fold %s has no generation %s", fold, generation), "start foldrun: it builds the fold")
+	db := &DB{dir: d, env: &d.opt, path: d.foldPath(fold, generation), fold: fold, generation: generation}
+	if _, err := d.fs.Stat(db.path); create == nil && errors.Is(err, os.ErrNotExist) {
+		return nil, db.absent()
 	}
-	if err != nil {
-		return nil, fmt.Errorf("store: open %s: %w", db.path, err)
+	p, err := pebble.Open(db.path, db.options(create == nil))
+	switch {
+	case errors.Is(err, pebble.ErrDBDoesNotExist):
+		return nil, db.absent()
+	case pebble.IsCorruptionError(err):
+		return nil, hint.Error(fmt.Errorf("store: open %s: %w", db.path, err), "remove the directory: the fold is built again")
+	case err != nil:
+		return nil, hint.Error(fmt.Errorf("store: open %s: %w", db.path, err), diskHint)
 	}
 	db.pebble = p
+	db.opened.Store(true)
 	if err := db.load(create); err != nil {
 		return nil, errors.Join(fmt.Errorf("store: open %s: %w", db.path, err), p.Close())
 	}
 	return db, nil
 }
 
+func (db *DB) absent() error {
+	return hint.Error(fmt.Errorf("store: fold %s has no generation %s", db.fold, db.generation), "start foldrun: it builds the fold")
+}
+
 // options sets Pebble up. The figures that chose these settings are in docs/performance.md.
 func (db *DB) options(mustExist bool) *pebble.Options {
 	m := db.env.Memory
 	o := &pebble.Options{
-		FS:                          db.dir.fs,
+		FS:                          diskFS{db.dir.fs, db},
 		Cache:                       db.dir.cache,
 		FileCache:                   db.dir.files,
 		Comparer:                    comparer,
@@ -209,7 +221,7 @@ func (db *DB) Close() error {
 	defer db.commitMu.Unlock()
 	db.failed = ErrClosed
 	if err := db.pebble.Close(); err != nil {
-		return fmt.Errorf("store: close %s: %w", db.path, err)
+		return hint.Error(fmt.Errorf("store: close %s: %w", db.path, err), diskHint)
 	}
 	return nil
 }

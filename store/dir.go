@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"syscall"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -54,6 +55,9 @@ type Dir struct {
 
 // ErrLocked is returned by OpenDir when another process has the directory.
 var ErrLocked = errors.New("data directory is in use by another process")
+
+// diskHint is the mend of what fails for the disk's sake.
+const diskHint = "see that the disk works and has room, then start again"
 
 // openFiles is the number of table files that all folds together keep open.
 const openFiles = 1024
@@ -127,6 +131,9 @@ func (d *Dir) takeLock() error {
 		}
 		if errors.Is(err, os.ErrPermission) || errors.Is(err, os.ErrNotExist) {
 			return hint.Error(fmt.Errorf("data_dir %s: %w", d.path, err), "run as the user that owns it")
+		}
+		if errno := syscall.Errno(0); errors.As(err, &errno) && errno != syscall.EAGAIN {
+			return hint.Error(fmt.Errorf("data_dir %s: lock: %w", d.path, err), diskHint)
 		}
 		if time.Now().After(deadline) {
 			return hint.Error(fmt.Errorf("data_dir %s: %w", d.path, ErrLocked), "stop the other foldrun, or ask it through its HTTP address")
@@ -231,7 +238,7 @@ func (d *Dir) replaceFile(name string, b []byte) error {
 		return syncDir(d.fs, d.fs.PathDir(name))
 	}()
 	if err != nil {
-		return fmt.Errorf("store: replace %s: %w", name, err)
+		return hint.Error(fmt.Errorf("store: replace %s: %w", name, err), diskHint)
 	}
 	return nil
 }

@@ -20,16 +20,17 @@ import (
 	"github.com/foldrun/foldrun/testdata/cities"
 )
 
-// Options say how to run the demo.
+// Options say how to run the demo. All but DataDir, Once and Terminal must be given.
 type Options struct {
 	DataDir  string // kept; "" = a temporary one, removed at the end
 	Once     bool   // end after the load
 	Terminal bool   // Out is a terminal: progress is one line that moves
 	Command  string // how the user calls foldrun, for the commands to try
+	URL      string // where Host answers queries
 	Out      io.Writer
 	Log      *slog.Logger
-	// Serve opens the HTTP door of a daemon and returns its URL and what closes it.
-	Serve func(*runtime.Daemon) (url string, stop func(), err error)
+	// Host runs the folds, which it closes, and answers queries, until ctx is done.
+	Host func(ctx context.Context, dir *store.Dir, folds []*runtime.Fold) error
 }
 
 // memory is the demo's budget, bytes.
@@ -44,43 +45,48 @@ type demo struct {
 	server *embedded.Server
 	conn   *source.Conn
 	dir    *store.Dir
-	daemon *runtime.Daemon
+	folds  []*runtime.Fold // in the order of plugins
+	kept   bool            // the data directory is the user's
 }
 
 // Run runs the demo until ctx is done, or with Once until the load is folded.
 func Run(ctx context.Context, o Options) (err error) {
-	if o.DataDir == "" {
+	kept := o.DataDir != ""
+	if !kept {
 		if o.DataDir, err = os.MkdirTemp("", "foldrun-demo-"); err != nil {
 			return fmt.Errorf("demo: %w", err)
 		}
 		defer os.RemoveAll(o.DataDir)
 	}
-	d := &demo{Options: o}
+	d := &demo{Options: o, kept: kept}
 	defer func() { err = errors.Join(err, d.close()) }()
 	if err := d.open(ctx); err != nil {
 		return err
 	}
 	running, stop := context.WithCancel(ctx)
-	ended := make(chan struct{})
-	go func() { defer close(ended); d.daemon.Run(running) }()
-	defer func() { stop(); <-ended }()
-	url, hangUp, err := d.Serve(d.daemon)
-	if err != nil {
-		return err
+	ended := make(chan error, 1)
+	go func() {
+		defer stop()
+		ended <- o.Host(running, d.dir, d.folds)
+	}()
+	err = d.show(running)
+	if err == nil && !o.Once {
+		fmt.Fprintf(o.Out, "\nFollowing the bucket. Ctrl-C ends it.\n")
+		<-running.Done()
 	}
-	defer hangUp()
+	stop()
+	if ctx.Err() != nil {
+		err = nil // the user's wish
+	}
+	return errors.Join(err, <-ended)
+}
+
+// show loads the data set and reports what the folds make of it.
+func (d *demo) show(ctx context.Context) error {
 	if err := d.fill(ctx); err != nil {
 		return err
 	}
-	if err := d.report(url); err != nil {
-		return err
-	}
-	if o.Once {
-		return nil
-	}
-	fmt.Fprintf(o.Out, "\nFollowing the bucket. Ctrl-C ends it.\n")
-	<-ctx.Done()
-	return nil
+	return d.report()
 }
 
 // open starts the server and makes the folds.
@@ -98,7 +104,6 @@ func (d *demo) open(ctx context.Context) (err error) {
 	if d.conn, err = source.Connect(source.Target{URL: d.server.URL(), Name: "foldrun demo"}, d.Log); err != nil {
 		return err
 	}
-	var folds []*runtime.Fold
 	for _, name := range plugins {
 		wasm, err := examples.Module(name)
 		if err != nil {
@@ -109,18 +114,13 @@ func (d *demo) open(ctx context.Context) (err error) {
 		if err != nil {
 			return err
 		}
-		folds = append(folds, f)
+		d.folds = append(d.folds, f)
 	}
-	d.daemon = runtime.NewDaemon(d.dir, folds)
 	return nil
 }
 
-// close ends what open started, in reverse.
+// close ends what open started, in reverse. Host has closed the folds.
 func (d *demo) close() error {
-	var errs []error
-	if d.daemon != nil {
-		errs = append(errs, d.daemon.Close(context.Background()))
-	}
 	if d.conn != nil {
 		d.conn.Close()
 	}
@@ -128,22 +128,22 @@ func (d *demo) close() error {
 		d.server.Stop()
 	}
 	if d.dir != nil {
-		errs = append(errs, d.dir.Close())
+		return d.dir.Close()
 	}
-	return errors.Join(errs...)
+	return nil
 }
 
 // fill loads the data set and waits until every fold has folded it.
 func (d *demo) fill(ctx context.Context) error {
 	fmt.Fprintf(d.Out, "NATS with JetStream at %s, data in %s\n", d.server.URL(), d.DataDir)
 	start := time.Now()
-	bar := bar{out: d.Out, moving: d.Terminal, total: cities.Count}
+	bar := bar{out: d.Out, moving: d.Terminal, total: cities.Count, last: start}
 	loaded, err := load(ctx, d.conn, func(n int) { bar.show(n, "loaded into bucket "+bucket) })
 	if err != nil {
 		return err
 	}
 	bar.end()
-	for _, f := range d.daemon.Folds() {
+	for _, f := range d.folds {
 		if err := d.wait(ctx, f); err != nil {
 			return err
 		}

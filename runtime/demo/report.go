@@ -28,9 +28,9 @@ var samples = map[string]string{
 const shown = 3 // rows of an index in the report
 
 // report shows what each index holds and what to try next.
-func (d *demo) report(url string) error {
-	for _, name := range plugins {
-		f := d.daemon.Fold(name)
+func (d *demo) report() error {
+	for i, name := range plugins {
+		f := d.folds[i]
 		s := f.Status()
 		fmt.Fprintf(d.Out, "\n%s — %s\n", name, about[name])
 		if s.StartSeq > 0 {
@@ -40,23 +40,33 @@ func (d *demo) report(url string) error {
 			return err
 		}
 	}
-	key := "IS/39/Reykjavík"
-	fmt.Fprintf(d.Out, "\nTry, in another terminal while this one runs:\n")
-	if d.Once {
-		fmt.Fprintf(d.Out, "  %s demo                       without --once it goes on following the bucket\n", d.Command)
+	switch {
+	case d.Once && d.kept:
+		fmt.Fprintf(d.Out, "\nThe indexes are in %s. Try:\n", d.DataDir)
+		d.commands("--data-dir " + d.DataDir)
+		fmt.Fprintf(d.Out, "  %s demo --data-dir %s      goes on where this ended\n", d.Command, d.DataDir)
+		return nil
+	case d.Once:
+		fmt.Fprintf(d.Out, "\nWithout --once the demo goes on following the bucket and answers queries; with --data-dir it keeps its indexes.\n")
 		return nil
 	}
-	for _, line := range []string{
-		"status --url " + url,
-		"get by-country/main '" + key + "' --url " + url,
-		"scan city-names/by_name --prefix san --limit 5 --url " + url,
-		"verify --url " + url,
-	} {
-		fmt.Fprintf(d.Out, "  %s %s\n", d.Command, line)
-	}
-	fmt.Fprintf(d.Out, "  curl -i '%s/v1/folds/large-cities/indexes/main/scan?limit=2'\n", url)
-	fmt.Fprintf(d.Out, "  nats --server %s kv del cities 3413829     and its rows are gone\n", d.server.URL())
+	fmt.Fprintf(d.Out, "\nTry, in another terminal while this one runs:\n")
+	d.commands("--url " + d.URL)
+	fmt.Fprintf(d.Out, "  curl -i '%s/v1/folds/large-cities/indexes/main/scan?limit=2'\n", d.URL)
+	fmt.Fprintf(d.Out, "  nats --server %s kv del cities 3413829      (Reykjavík; its rows go at once)\n", d.server.URL())
 	return nil
+}
+
+// commands shows the read verbs.
+func (d *demo) commands(where string) {
+	for _, line := range []string{
+		"status",
+		"get by-country/main 'IS/39/Reykjavík'",
+		"scan city-names/by_name --prefix san --limit 5",
+		"verify",
+	} {
+		fmt.Fprintf(d.Out, "  %s %s %s\n", d.Command, line, where)
+	}
 }
 
 // rows shows the first rows of each index of a fold, all from one view.

@@ -1,0 +1,259 @@
+// Package client reads the indexes of a running foldrun over HTTP.
+//
+// Keys, values and source keys are bytes. Each page of rows, and the error for a key that has none, comes with the
+// Position that it reflects: rows and position are of one moment.
+package client
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// ErrNotFound is the error of Get for a key that has no row. It comes as an *Error, with the position.
+var ErrNotFound = errors.New("client: not found")
+
+// ErrChanged ends a Scan when another generation of the fold, or of its stream, began to answer between two pages.
+var ErrChanged = errors.New("client: the index was replaced between two pages")
+
+// A Client asks one foldrun. It is safe for many goroutines.
+type Client struct {
+	URL  string       // http://host:port
+	HTTP *http.Client // default http.DefaultClient; its deadlines are the callers' contexts
+}
+
+// New returns a client of the foldrun at url: "http://127.0.0.1:8480", or just the host and port. Nothing is asked yet.
+func New(url string) *Client {
+	if !strings.Contains(url, "://") {
+		url = "http://" + url
+	}
+	return &Client{URL: strings.TrimRight(url, "/")}
+}
+
+// A Position says what a reply reflects: everything up to Seq of one incarnation of the stream, folded by one
+// generation of the fold. Seqs of different incarnations cannot be compared.
+type Position struct {
+	Seq         uint64    `json:"seq"`
+	Generation  string    `json:"generation"`
+	Incarnation time.Time `json:"incarnation,omitzero"` // when the stream was created; zero before the first commit
+	State       string    `json:"state"`                // of the fold: "following", "stopped", …
+	Code        string    `json:"code,omitempty"`       // why the fold does not do its work, stable; "" when it does
+}
+
+// An Error is what foldrun answered instead of rows.
+type Error struct {
+	Status  int    // of HTTP
+	Code    string // stable: "not_found", "unknown_fold", "store_damaged", …
+	Message string
+	Hint    string   // what to do about it, perhaps ""
+	At      Position // where the reply is about a fold
+}
+
+func (e *Error) Error() string { return "client: " + e.Message }
+
+// Is makes the error of a key that has no row an ErrNotFound.
+func (e *Error) Is(target error) bool { return target == ErrNotFound && e.Code == "not_found" }
+
+// A Mark is a place between rows: after the row of Source under Key.
+type Mark struct{ Key, Source []byte }
+
+// A Range says which rows to read. Its zero value is all rows of the index, in the order of (key, source).
+type Range struct {
+	Prefix     []byte // only keys that start with it
+	Start, End []byte // only keys >= Start and < End; empty = no bound
+	Reverse    bool   // from the last to the first
+	Claimants  bool   // every claimant of a key, though the index's collisions are "latest"
+	After      *Mark  // only what comes after it in the direction of reading
+	Limit      int    // rows of a page, up to 10,000; default 100, of Scan 1,000. A page of large rows holds fewer
+}
+
+// A Page is some rows of one moment.
+type Page struct {
+	Rows []Row
+	Next *Mark // if there is more: where the next page starts
+	At   Position
+}
+
+// Get returns the rows of one key, in the order of their source keys: every claimant, or where the index's collisions
+// are "latest" the newest. Of r it uses Reverse, Claimants, After and Limit. A key without rows is ErrNotFound.
+func (c *Client) Get(ctx context.Context, fold, index string, key []byte, r Range) (*Page, error) {
+	q := url.Values{"key": {string(key)}}
+	r.flags(q)
+	if r.After != nil {
+		q.Set("after_source", string(r.After.Source))
+	}
+	p, err := c.page(ctx, fold, index, "get", q)
+	if err == nil && p.Next != nil {
+		p.Next.Key = key
+	}
+	return p, err
+}
+
+// Page returns the first rows of a range. The next page is that of the same range with After set to Next; it reflects
+// its own, later moment.
+func (c *Client) Page(ctx context.Context, fold, index string, r Range) (*Page, error) {
+	q := url.Values{}
+	for name, b := range map[string][]byte{"prefix": r.Prefix, "start": r.Start, "end": r.End} {
+		if len(b) > 0 {
+			q.Set(name, string(b))
+		}
+	}
+	r.flags(q)
+	if r.After != nil {
+		q.Set("after_key", string(r.After.Key))
+		q.Set("after_source", string(r.After.Source))
+	}
+	return c.page(ctx, fold, index, "scan", q)
+}
+
+func (r Range) flags(q url.Values) {
+	if r.Reverse {
+		q.Set("reverse", "1")
+	}
+	if r.Claimants {
+		q.Set("claimants", "1")
+	}
+	if r.Limit != 0 {
+		q.Set("limit", strconv.Itoa(r.Limit))
+	}
+}
+
+// Scan yields the rows of a range, page by page. It ends with the first error, which comes with a zero Row. Rows that
+// change meanwhile may be seen before or after, but never twice and never of two generations.
+func (c *Client) Scan(ctx context.Context, fold, index string, r Range) iter.Seq2[Row, error] {
+	if r.Limit == 0 {
+		r.Limit = 1000
+	}
+	return func(yield func(Row, error) bool) {
+		var first *Position
+		for {
+			p, err := c.Page(ctx, fold, index, r)
+			if err == nil && first != nil && (p.At.Generation != first.Generation || !p.At.Incarnation.Equal(first.Incarnation)) {
+				err = ErrChanged
+			}
+			if err != nil {
+				yield(Row{}, err)
+				return
+			}
+			for _, row := range p.Rows {
+				if !yield(row, nil) {
+					return
+				}
+			}
+			if p.Next == nil {
+				return
+			}
+			first, r.After = &p.At, p.Next
+		}
+	}
+}
+
+func (c *Client) page(ctx context.Context, fold, index, op string, q url.Values) (*Page, error) {
+	var reply struct {
+		Rows []Row `json:"rows"`
+		More bool  `json:"more"`
+		Next struct {
+			Key    Bytes `json:"after_key"`
+			Source Bytes `json:"after_source"`
+		} `json:"next"`
+	}
+	path := "/v1/folds/" + url.PathEscape(fold) + "/indexes/" + url.PathEscape(index) + "/" + op
+	at, err := c.ask(ctx, path, q, &reply)
+	if err != nil {
+		return nil, err
+	}
+	p := &Page{Rows: reply.Rows, At: at}
+	if reply.More {
+		p.Next = &Mark{reply.Next.Key, reply.Next.Source}
+	}
+	return p, nil
+}
+
+// Status returns what the process and its folds know of themselves.
+func (c *Client) Status(ctx context.Context) (*Status, error) {
+	s := new(Status)
+	_, err := c.ask(ctx, "/v1/status", nil, s)
+	return s, err
+}
+
+// Verify has the store of a fold checked against itself, which reads all of it. What it finds is no error.
+func (c *Client) Verify(ctx context.Context, fold string) (*Report, error) {
+	r := new(Report)
+	at, err := c.ask(ctx, "/v1/folds/"+url.PathEscape(fold)+"/verify", nil, r)
+	r.At = at
+	return r, err
+}
+
+// maxReply bounds what is read of a reply.
+const maxReply = 64 << 20
+
+// ask makes one request and decodes its reply.
+func (c *Client) ask(ctx context.Context, path string, q url.Values, reply any) (at Position, err error) {
+	target := c.URL + path
+	if len(q) > 0 {
+		target += "?" + q.Encode()
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, target, nil)
+	if err != nil {
+		return at, fmt.Errorf("client: %w", err)
+	}
+	h := c.HTTP
+	if h == nil {
+		h = http.DefaultClient
+	}
+	resp, err := h.Do(req)
+	if err != nil {
+		return at, fmt.Errorf("client: %w", bare(err))
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(io.LimitReader(resp.Body, maxReply))
+	if err != nil {
+		return at, fmt.Errorf("client: %s: %w", path, err)
+	}
+	at = position(resp.Header)
+	if resp.StatusCode != http.StatusOK {
+		return at, refusal(resp, b, at)
+	}
+	if err := json.Unmarshal(b, reply); err != nil {
+		return at, fmt.Errorf("client: %s: the reply is not foldrun's: %w", path, err)
+	}
+	return at, nil
+}
+
+// bare drops the URL from an error of net/http: it holds the key.
+func bare(err error) error {
+	var e *url.Error
+	if errors.As(err, &e) {
+		return e.Err
+	}
+	return err
+}
+
+func position(h http.Header) Position {
+	seq, _ := strconv.ParseUint(h.Get("Foldrun-Seq"), 10, 64)
+	created, _ := time.Parse(time.RFC3339Nano, h.Get("Foldrun-Incarnation"))
+	return Position{seq, h.Get("Foldrun-Generation"), created, h.Get("Foldrun-State"), h.Get("Foldrun-Code")}
+}
+
+func refusal(resp *http.Response, body []byte, at Position) error {
+	var reply struct {
+		Error struct {
+			Code    string `json:"code"`
+			Message string `json:"message"`
+			Hint    string `json:"hint"`
+		} `json:"error"`
+	}
+	if err := json.Unmarshal(body, &reply); err != nil || reply.Error.Code == "" {
+		return &Error{Status: resp.StatusCode, Code: "not_foldrun", Message: "the reply is not foldrun's: " + resp.Status, At: at}
+	}
+	e := reply.Error
+	return &Error{resp.StatusCode, e.Code, e.Message, e.Hint, at}
+}

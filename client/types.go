@@ -1,0 +1,152 @@
+package client
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"time"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Bytes are bytes that may be text. As JSON they are a string where they are UTF-8 without control characters other
+// than tab, line feed and carriage return, else {"base64": "…"}.
+type Bytes []byte
+
+// MarshalJSON encodes b as foldrun does.
+func (b Bytes) MarshalJSON() ([]byte, error) {
+	if !b.isText() {
+		return json.Marshal(struct {
+			Base64 []byte `json:"base64"`
+		}{b})
+	}
+	var text bytes.Buffer
+	e := json.NewEncoder(&text)
+	e.SetEscapeHTML(false) // the caller's encoder decides
+	err := e.Encode(string(b))
+	return text.Bytes(), err
+}
+
+func (b Bytes) isText() bool {
+	if !utf8.Valid(b) {
+		return false
+	}
+	for _, r := range string(b) {
+		if unicode.IsControl(r) && r != '\t' && r != '\n' && r != '\r' {
+			return false
+		}
+	}
+	return true
+}
+
+// UnmarshalJSON decodes either form.
+func (b *Bytes) UnmarshalJSON(text []byte) error {
+	var s string
+	if json.Unmarshal(text, &s) == nil {
+		*b = Bytes(s)
+		return nil
+	}
+	var coded struct {
+		Base64 *string `json:"base64"`
+	}
+	if err := json.Unmarshal(text, &coded); err != nil || coded.Base64 == nil {
+		return fmt.Errorf(`client: neither a string nor {"base64": …}: %.80s`, text)
+	}
+	raw, err := base64.StdEncoding.DecodeString(*coded.Base64)
+	*b = raw
+	return err
+}
+
+// A Row is one row of an index, owned by the source key that it was derived from.
+type Row struct {
+	Key     Bytes     `json:"key"`
+	Value   Bytes     `json:"value"`
+	Source  Bytes     `json:"source"`
+	Seq     uint64    `json:"seq,omitempty"`    // the source's, in an index with collisions = "latest"; else 0
+	Expires time.Time `json:"expires,omitzero"` // zero = never
+}
+
+// Status is what a process knows of itself.
+type Status struct {
+	Instance string       `json:"instance"`
+	Version  string       `json:"version"`
+	Folds    []FoldStatus `json:"folds"`
+}
+
+// FoldStatus is what a fold knows of itself.
+type FoldStatus struct {
+	Name        string        `json:"name"`
+	State       string        `json:"state"`          // "starting", "catching up", "following", "waiting", "stopped"
+	Code        string        `json:"code,omitempty"` // why it waits or stopped, stable
+	Reason      string        `json:"reason,omitempty"`
+	Hint        string        `json:"hint,omitempty"`
+	Generation  string        `json:"generation,omitempty"`
+	Module      string        `json:"module"`
+	Version     string        `json:"module_version,omitempty"`
+	Stream      string        `json:"stream"`
+	Domain      string        `json:"domain,omitempty"`
+	Created     string        `json:"stream_created,omitempty"` // the incarnation, RFC 3339
+	Seq         uint64        `json:"seq"`                      // folded up to here; what KV calls the revision
+	LastSeq     uint64        `json:"last_seq"`                 // the stream's, as far as known
+	Lag         uint64        `json:"lag"`                      // LastSeq - Seq
+	CaughtUp    bool          `json:"caught_up"`
+	Live        uint64        `json:"live_keys"`   // source keys with a live record
+	Quarantined uint64        `json:"quarantined"` // source keys
+	Indexes     []IndexStatus `json:"indexes"`
+	Counts      Counts        `json:"counts"`
+	Source      SourceStatus  `json:"source"`
+}
+
+// IndexStatus counts one index.
+type IndexStatus struct {
+	Name       string `json:"name"`
+	Collisions string `json:"collisions,omitempty"` // "all" or "latest"
+	Rows       uint64 `json:"rows"`
+	Digest     string `json:"digest"` // 32 hexadecimal digits: equal for equal rows
+}
+
+// Counts are what a fold did since it started.
+type Counts struct {
+	Updates   uint64        `json:"updates"`      // folded
+	Coalesced uint64        `json:"coalesced"`    // of them, made superfluous by a newer one of their batch
+	Batches   uint64        `json:"batches"`      // committed
+	Written   uint64        `json:"written"`      // rows
+	Retracted uint64        `json:"retracted"`    // rows
+	Unchanged uint64        `json:"unchanged"`    // rows that were yielded again as they stood
+	Expired   uint64        `json:"expired"`      // source keys of which something expired
+	InFlight  int32         `json:"in_flight"`    // the most batches that were under way at once
+	Transform time.Duration `json:"transform_ns"` // in workers
+	Commit    time.Duration `json:"commit_ns"`    // in the committer
+}
+
+// SourceStatus is what the loop that reads the stream counts.
+type SourceStatus struct {
+	State      string            `json:"state"`
+	Connected  bool              `json:"connected"`
+	Sessions   uint64            `json:"sessions"`
+	Resets     map[string]uint64 `json:"resets,omitempty"` // sessions ended, by reason
+	Duplicates uint64            `json:"duplicates"`
+	HeadLost   uint64            `json:"head_lost,omitempty"`
+}
+
+// Report is what Verify found in a fold's store.
+type Report struct {
+	Fold     string        `json:"fold"`
+	OK       bool          `json:"ok"`
+	Rows     uint64        `json:"rows"`
+	Lineages uint64        `json:"lineages"`
+	Indexes  []IndexStatus `json:"indexes,omitempty"`
+	Found    uint64        `json:"found"`              // problems in all
+	Problems []Problem     `json:"problems,omitempty"` // the first of them
+	At       Position      `json:"at,omitzero"`
+}
+
+// Problem is one disagreement within a store.
+type Problem struct {
+	Kind   string `json:"kind"`            // "row", "lineage", "quarantine", "expiry", "state", "key" or "damage"
+	Index  string `json:"index,omitempty"` // where one is concerned, as Key and Source
+	Key    Bytes  `json:"key,omitempty"`
+	Source Bytes  `json:"source,omitempty"`
+	Text   string `json:"text"`
+}

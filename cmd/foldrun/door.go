@@ -1,0 +1,125 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/foldrun/foldrun/client"
+	"github.com/foldrun/foldrun/config"
+	"github.com/foldrun/foldrun/hint"
+	"github.com/foldrun/foldrun/store"
+)
+
+// defaultConfig is the configuration file of whoever names none.
+const defaultConfig = "foldrun.toml"
+
+// A door is how the read verbs reach an index: a running foldrun, or the data directory when none runs.
+type door struct{ url, config, dataDir string }
+
+func (d *door) flags(c *cobra.Command) {
+	c.Flags().StringVar(&d.url, "url", "", "HTTP address of the foldrun to ask (default $FOLDRUN_URL, unless -c or --data-dir is given)")
+	c.Flags().StringVarP(&d.config, "config", "c", "", "configuration file of the foldrun to ask (default "+defaultConfig+", if there is one)")
+	c.Flags().StringVar(&d.dataDir, "data-dir", "", "data directory of the foldrun to ask, or to read when none runs")
+	c.MarkFlagFilename("config", "toml")
+	c.MarkFlagDirname("data-dir")
+}
+
+// open finds who answers, in this order: --url; the directory of --data-dir or -c; $FOLDRUN_URL; that of foldrun.toml
+// here; the default directory.
+func (d *door) open(ctx context.Context, stderr io.Writer) (*client.Client, error) {
+	url := d.url
+	if url == "" && d.config == "" && d.dataDir == "" {
+		url = os.Getenv("FOLDRUN_URL")
+	}
+	if url != "" {
+		return client.New(url), nil
+	}
+	dir, listen, err := d.place()
+	if err != nil {
+		return nil, err
+	}
+	return reach(ctx, dir, listen, stderr)
+}
+
+// place returns the data directory, and the address that the configuration gives its foldrun, "" if it gives none.
+func (d *door) place() (dir, listen string, err error) {
+	path := d.config
+	if path == "" && d.dataDir == "" {
+		if _, err := os.Stat(defaultConfig); err == nil {
+			path = defaultConfig
+		}
+	}
+	c := config.Default()
+	c.HTTP.Listen = ""
+	if path != "" {
+		var problems *config.Problems
+		c, err = config.Load(path)
+		if errors.As(err, &problems) && problems.Fatal() {
+			return "", "", err
+		}
+	}
+	if d.dataDir != "" {
+		c.DataDir = d.dataDir
+	}
+	if _, err := os.Stat(c.DataDir); path == "" && d.dataDir == "" && err != nil {
+		return "", "", hint.Error(misuse{errors.New("it is not said which foldrun to ask")}, "give --url, -c or --data-dir")
+	}
+	dir, err = filepath.Abs(c.DataDir)
+	return dir, c.HTTP.Listen, err
+}
+
+// settleWait is how long a foldrun that has the directory may take to note its address.
+const settleWait = 5 * time.Second
+
+// reach returns a client of the foldrun that runs on dir. When none does, it is one that reads dir.
+func reach(ctx context.Context, dir, listen string, stderr io.Writer) (*client.Client, error) {
+	for deadline := time.Now().Add(settleWait); ; {
+		noted, err := readAddress(dir)
+		if err == nil && noted.answers(ctx) {
+			return client.New(noted.url), nil
+		}
+		err = lockable(dir)
+		switch {
+		case err == nil:
+			note(stderr, noted.url, dir)
+			return &client.Client{URL: "http://localhost", HTTP: &http.Client{Transport: offline{dir}}}, nil
+		case errors.Is(err, fs.ErrPermission) && (address{url: "http://" + listen}).answers(ctx):
+			return client.New(listen), nil
+		case !errors.Is(err, store.ErrLocked):
+			return nil, err
+		case time.Now().After(deadline):
+			return nil, hint.Error(fmt.Errorf("%w, and nothing answers at its address", err), "see its log; if it is still starting, ask again")
+		}
+		select {
+		case <-time.After(100 * time.Millisecond):
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+func note(stderr io.Writer, url, dir string) {
+	if url == "" {
+		line(stderr, "note", "no foldrun runs here, reading "+dir, "")
+		return
+	}
+	line(stderr, "note", fmt.Sprintf("nothing answers at %s, reading %s", url, dir), "")
+}
+
+// lockable reports why a data directory cannot be read now.
+func lockable(dir string) error {
+	d, err := store.OpenDir(dir, store.Options{ReadOnly: true})
+	if err != nil {
+		return err
+	}
+	return d.Close()
+}

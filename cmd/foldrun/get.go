@@ -1,0 +1,61 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/foldrun/foldrun/client"
+)
+
+func getCommand() *cobra.Command {
+	var f rowFlags
+	c := &cobra.Command{
+		Use:   "get FOLD/INDEX KEY",
+		Short: "Read the rows of one key",
+		Long: `Read the rows of one key: KEY, SOURCE and VALUE between tabs, a line for each source key that claims it. What cannot
+be printed is quoted as in Go.
+
+When no foldrun runs on the data directory, it is read as it stands.`,
+		Example: "  foldrun get users/by_email ann@example.com\n  foldrun get cities/main --key-hex 5061726973 --json",
+		Args:    arguments(cobra.ExactArgs(2)),
+		RunE:    func(c *cobra.Command, args []string) error { return get(c, &f, args[0], args[1]) },
+	}
+	f.flags(c)
+	return c
+}
+
+func get(c *cobra.Command, f *rowFlags, name, text string) error {
+	fold, index, err := target(name)
+	if err != nil {
+		return err
+	}
+	key, err := f.key(text)
+	if err != nil {
+		return err
+	}
+	who, err := f.open(c.Context(), c.ErrOrStderr())
+	if err != nil {
+		return err
+	}
+	out := newRowPrinter(c.OutOrStdout(), f.asJSON)
+	for r := f.scope(); ; {
+		p, err := who.Get(c.Context(), fold, index, key, r)
+		if errors.Is(err, client.ErrNotFound) {
+			return fmt.Errorf("%s: key %q: not found", name, key)
+		}
+		if err != nil {
+			return err
+		}
+		for _, row := range p.Rows {
+			if err := out.print(row); err != nil {
+				return err
+			}
+		}
+		if p.Next == nil {
+			return out.w.Flush()
+		}
+		r.After = p.Next
+	}
+}

@@ -1,0 +1,53 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"log/slog"
+	"net"
+
+	"github.com/foldrun/foldrun/runtime"
+	"github.com/foldrun/foldrun/runtime/serve"
+	"github.com/foldrun/foldrun/store"
+)
+
+// A host runs folds over one data directory and answers queries on a listener. It owns none of its fields but the
+// listener.
+type host struct {
+	dir      *store.Dir
+	listener net.Listener
+	instance string
+	log      *slog.Logger
+}
+
+// url is where the host answers.
+func (h *host) url() string { return "http://" + h.listener.Addr().String() }
+
+// run runs the folds, which it closes, until ctx is done. Then each finishes what it has read, while reads go on; then
+// the replies under way end.
+func (h *host) run(ctx context.Context, folds []*runtime.Fold) error {
+	daemon := runtime.NewDaemon(h.dir, folds)
+	at := address{h.url(), rand.Text()}
+	o := serve.Options{Instance: h.instance, Version: readBuild().Version, Process: at.process, Log: h.log}
+	for _, f := range daemon.Folds() {
+		o.Folds = append(o.Folds, f)
+	}
+	folding, stopFolding := context.WithCancel(ctx)
+	defer stopFolding()
+	answering, stopAnswering := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopAnswering()
+	answered := make(chan error, 1)
+	go func() {
+		defer stopFolding() // nobody would read what they fold
+		answered <- serve.New(o).Run(answering, h.listener)
+	}()
+	err := at.write(h.dir.Path())
+	if err == nil {
+		h.log.Info("foldrun started", "url", at.url, "data_dir", h.dir.Path(), "version", o.Version, "instance", h.instance, "folds", len(folds))
+		daemon.Run(folding)
+		err = forgetAddress(h.dir.Path())
+	}
+	stopAnswering()
+	return errors.Join(err, <-answered, daemon.Close(context.WithoutCancel(ctx)))
+}

@@ -1,0 +1,137 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/foldrun/foldrun/client"
+	"github.com/foldrun/foldrun/config"
+	"github.com/foldrun/foldrun/hint"
+)
+
+// commands are the verbs, in the order of the help.
+var commands = []func() *cobra.Command{
+	demoCommand,
+	runCommand,
+	checkCommand,
+	statusCommand,
+	getCommand,
+	scanCommand,
+	verifyCommand,
+	versionCommand,
+}
+
+// The exit codes.
+const (
+	exitDone      = 0
+	exitFailed    = 1
+	exitMisused   = 2
+	exitDifferent = 3
+)
+
+// Errors of which everything is said already.
+var (
+	errFailed    = errors.New("failed")
+	errDifferent = errors.New("differences found")
+)
+
+// misuse is an error of the command line itself.
+type misuse struct{ error }
+
+func (m misuse) Unwrap() error { return m.error }
+
+// run runs a command line and returns its exit code.
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	root := rootCommand()
+	root.SetArgs(args)
+	root.SetIn(stdin)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	err := root.ExecuteContext(ctx)
+	switch {
+	case err == nil:
+		return exitDone
+	case errors.Is(err, errDifferent):
+		return exitDifferent
+	case errors.Is(err, errFailed):
+		return exitFailed
+	}
+	tell(stderr, err)
+	if errors.As(err, new(misuse)) {
+		return exitMisused
+	}
+	return exitFailed
+}
+
+func rootCommand() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "foldrun",
+		Short: "Derived indexes for NATS JetStream, programmed in wasm",
+		Long: `Foldrun follows NATS streams and KV buckets, puts each update through a wasm module of yours, and keeps
+what that yields in indexes on disk, which it answers queries from.`,
+		Args:          cobra.ArbitraryArgs,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		RunE: func(c *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return c.Help()
+			}
+			err := misuse{fmt.Errorf("there is no command %q", args[0])}
+			if near := c.SuggestionsFor(args[0]); len(near) > 0 {
+				return hint.Error(err, "the nearest is %q", near[0])
+			}
+			return hint.Error(err, "foldrun --help lists the commands")
+		},
+	}
+	root.SuggestionsMinimumDistance = 2
+	cobra.EnableCommandSorting = false
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return hint.Error(misuse{err}, "%s --help lists the flags", c.CommandPath())
+	})
+	for _, command := range commands {
+		root.AddCommand(command())
+	}
+	return root
+}
+
+// arguments makes a check of the arguments' number a misuse, with the usage as its hint.
+func arguments(check cobra.PositionalArgs) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		if err := check(c, args); err != nil {
+			return hint.Error(misuse{err}, "usage: %s", c.UseLine())
+		}
+		return nil
+	}
+}
+
+// tell prints an error and what to do about it.
+func tell(w io.Writer, err error) {
+	var problems *config.Problems
+	if errors.As(err, &problems) {
+		for _, p := range problems.All {
+			line(w, "error", p.String(), p.Hint)
+		}
+		return
+	}
+	var refused *client.Error
+	if errors.As(err, &refused) {
+		line(w, "error", refused.Message, refused.Hint)
+		return
+	}
+	line(w, "error", err.Error(), hint.Of(err))
+}
+
+// line prints one error, warning or note, each of its lines marked, and its hint.
+func line(w io.Writer, kind, text, hint string) {
+	for one := range strings.SplitSeq(strings.TrimRight(text, "\n"), "\n") {
+		fmt.Fprintf(w, "foldrun: %s: %s\n", kind, one)
+	}
+	if hint != "" {
+		fmt.Fprintf(w, "foldrun: hint: %s\n", hint)
+	}
+}

@@ -1,0 +1,110 @@
+package main
+
+import (
+	"bufio"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"io"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/spf13/cobra"
+
+	"github.com/foldrun/foldrun/client"
+	"github.com/foldrun/foldrun/hint"
+)
+
+// rowFlags are the flags of the verbs that read rows.
+type rowFlags struct {
+	door
+	asJSON, reverse, claimants bool
+	asHex, asBase64            bool
+}
+
+func (f *rowFlags) flags(c *cobra.Command) {
+	f.door.flags(c)
+	c.Flags().BoolVar(&f.asJSON, "json", false, "print a JSON object a row")
+	c.Flags().BoolVar(&f.reverse, "reverse", false, "from the last row to the first")
+	c.Flags().BoolVar(&f.claimants, "claimants", false, `every row of a key, though the index's collisions are "latest"`)
+	c.Flags().BoolVar(&f.asHex, "key-hex", false, "keys on the command line are hexadecimal")
+	c.Flags().BoolVar(&f.asBase64, "key-base64", false, "keys on the command line are base64, of either alphabet")
+	c.MarkFlagsMutuallyExclusive("key-hex", "key-base64")
+}
+
+func (f *rowFlags) scope() client.Range {
+	return client.Range{Reverse: f.reverse, Claimants: f.claimants}
+}
+
+// key returns the bytes that a key on the command line stands for.
+func (f *rowFlags) key(s string) (b []byte, err error) {
+	switch {
+	case f.asHex:
+		b, err = hex.DecodeString(s)
+	case f.asBase64:
+		s = strings.NewReplacer("+", "-", "/", "_").Replace(strings.TrimRight(s, "="))
+		b, err = base64.RawURLEncoding.DecodeString(s)
+	default:
+		b = []byte(s)
+	}
+	if err != nil {
+		return nil, misuse{errors.New("key " + strconv.Quote(s) + ": " + err.Error())}
+	}
+	return b, nil
+}
+
+// target splits FOLD/INDEX.
+func target(s string) (fold, index string, err error) {
+	fold, index, ok := strings.Cut(s, "/")
+	if !ok || fold == "" || index == "" {
+		return "", "", hint.Error(misuse{errors.New(strconv.Quote(s) + " is not FOLD/INDEX")}, "foldrun status lists the folds with their indexes")
+	}
+	return fold, index, nil
+}
+
+// rowPrinter prints rows: as KEY, SOURCE and VALUE between tabs, a line each, or as JSON.
+type rowPrinter struct {
+	w    *bufio.Writer
+	json *json.Encoder // nil for text
+	line []byte
+}
+
+func newRowPrinter(w io.Writer, asJSON bool) *rowPrinter {
+	p := &rowPrinter{w: bufio.NewWriter(w)}
+	if asJSON {
+		p.json = json.NewEncoder(p.w)
+		p.json.SetEscapeHTML(false)
+	}
+	return p
+}
+
+func (p *rowPrinter) print(row client.Row) error {
+	if p.json != nil {
+		return p.json.Encode(row)
+	}
+	p.line = p.line[:0]
+	for i, b := range [][]byte{row.Key, row.Source, row.Value} {
+		if i > 0 {
+			p.line = append(p.line, '\t')
+		}
+		p.line = appendField(p.line, b)
+	}
+	_, err := p.w.Write(append(p.line, '\n'))
+	return err
+}
+
+// appendField appends bytes as they are if they can be printed, else as a Go string. What starts with a quotation mark
+// is quoted too, so that each line reads in one way.
+func appendField(dst, b []byte) []byte {
+	if !utf8.Valid(b) || len(b) > 0 && b[0] == '"' {
+		return strconv.AppendQuote(dst, string(b))
+	}
+	for _, r := range string(b) {
+		if !strconv.IsPrint(r) {
+			return strconv.AppendQuote(dst, string(b))
+		}
+	}
+	return append(dst, b...)
+}

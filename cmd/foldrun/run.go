@@ -1,0 +1,112 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/foldrun/foldrun/config"
+	"github.com/foldrun/foldrun/runtime/serve"
+	"github.com/foldrun/foldrun/store"
+)
+
+// startWait is how long a start waits for a reader of the data directory to end.
+const startWait = 5 * time.Second
+
+func runCommand() *cobra.Command {
+	var path string
+	var logs logFlags
+	c := &cobra.Command{
+		Use:   "run",
+		Short: "Run all folds and answer queries",
+		Long: `Run all folds of a configuration and answer queries over HTTP, until SIGINT or SIGTERM: then each fold finishes its
+batch, and foldrun ends with 0. A second signal ends it at once; it loses nothing by that, but starts a little further
+back.
+
+A fold that cannot run, for its module or its configuration, stops alone: status and the log say why.`,
+		Example: "  foldrun run -c foldrun.toml\n  foldrun run -c /etc/foldrun/foldrun.toml --log-format json",
+		Args:    arguments(cobra.NoArgs),
+		RunE: func(c *cobra.Command, _ []string) error {
+			log, err := logs.open(c.ErrOrStderr())
+			if err != nil {
+				return err
+			}
+			ctx, stop := graceful(c.Context(), log)
+			defer stop()
+			return runFolds(ctx, path, log)
+		},
+	}
+	c.Flags().StringVarP(&path, "config", "c", defaultConfig, "configuration file")
+	c.MarkFlagFilename("config", "toml")
+	logs.flags(c)
+	return c
+}
+
+func runFolds(ctx context.Context, path string, log *slog.Logger) (err error) {
+	c, leftOut, err := loadToRun(path, log)
+	if err != nil {
+		return err
+	}
+	dir, err := openDir(c, len(c.Folds)+len(leftOut), log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, dir.Close()) }()
+	listener, err := serve.Listen(c.HTTP.Listen)
+	if err != nil {
+		return err
+	}
+	links := connect(c, false, log)
+	defer closeLinks(links)
+	h := host{dir, listener, c.Instance, log}
+	return h.run(ctx, makeFolds(ctx, dir, c, leftOut, links, log))
+}
+
+// loadToRun reads a configuration. It goes on without the folds of an included file that has a mistake, and returns
+// their names.
+func loadToRun(path string, log *slog.Logger) (c *config.Config, leftOut []string, err error) {
+	c, err = config.Load(path)
+	var problems *config.Problems
+	if !errors.As(err, &problems) {
+		return c, nil, err
+	}
+	if problems.Fatal() {
+		return nil, nil, err
+	}
+	for _, p := range problems.All {
+		log.Error("configuration", "problem", p.String(), "hint", p.Hint)
+	}
+	return c, problems.LeftOut, nil
+}
+
+// openDir opens the data directory with the configuration's memory budget.
+func openDir(c *config.Config, folds int, log *slog.Logger) (*store.Dir, error) {
+	memory, from, err := splitMemory(c, folds)
+	if err != nil {
+		return nil, err
+	}
+	dir, err := store.OpenDir(c.DataDir, store.Options{Memory: memory, Sync: store.Sync(c.Store.Sync),
+		MinFreeDisk: c.Store.MinFreeDisk, LockWait: startWait, Log: log})
+	if err != nil {
+		return nil, err
+	}
+	log.Info("memory", "total", memory.Total, "from", from, "cache", memory.Cache, "memtables", memory.Memtables(),
+		"batches", memory.Slabs(), "modules", memory.Instances)
+	if err := forgetAddress(c.DataDir); err != nil {
+		return nil, errors.Join(err, dir.Close())
+	}
+	return dir, nil
+}
+
+func splitMemory(c *config.Config, folds int) (m store.Memory, from string, err error) {
+	total, from := c.Store.Budget()
+	m, err = store.SplitMemory(total, folds, c.Store.CacheSize)
+	if err != nil {
+		err = fmt.Errorf("%w (it is %s)", err, from)
+	}
+	return m, from, err
+}

@@ -1,0 +1,283 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/foldrun/foldrun/client"
+	"github.com/foldrun/foldrun/config"
+	"github.com/foldrun/foldrun/runtime/embedded"
+	"github.com/foldrun/foldrun/runtime/source"
+	"github.com/foldrun/foldrun/store"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"foldrun": main})
+}
+
+// patience bounds everything that a script waits for.
+const patience = 30 * time.Second
+
+// TestScript runs the scripts of testdata/script. Each has a NATS server of its own, at $NATS_URL, and the test modules
+// in $WORK. Besides testscript's commands they have:
+//
+//	bucket NAME                 make a KV bucket
+//	put NAME KEY VALUE          put a key, a Go string if it begins with a quotation mark
+//	stream NAME SUBJECT WHAT    make a stream of that retention
+//	wait-caught-up FOLD [DIR]   until the fold has what was put; DIR is the data directory, default data
+//	wait-state FOLD STATE       until the fold is in that state
+//	wait-file FILE [TEXT]       until there is such a file, and it holds TEXT
+//	free-port VAR               set VAR to a port that nobody listens on
+//	take-port VAR               the same, but this test listens on it
+//	lock DIR                    hold the lock of a data directory
+//	unlock                      give it back
+//	damage DIR FOLD             flip a byte of each table file of the fold
+//	[exists-default]            condition: this machine has the default data directory
+//	exit CODE COMMAND ARG...    run a command that must exit with CODE
+func TestScript(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs servers")
+	}
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/script",
+		RequireExplicitExec: true,
+		UpdateScripts:       os.Getenv("UPDATE") != "",
+		Setup:               setup,
+		Condition: func(cond string) (bool, error) {
+			if cond != "exists-default" {
+				return false, fmt.Errorf("no condition %q", cond)
+			}
+			_, err := os.Stat(config.Default().DataDir)
+			return err == nil, nil
+		},
+		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
+			"bucket":         cmdBucket,
+			"put":            cmdPut,
+			"stream":         cmdStream,
+			"wait-caught-up": cmdWaitCaughtUp,
+			"wait-state":     cmdWaitState,
+			"wait-file":      cmdWaitFile,
+			"free-port":      cmdFreePort,
+			"take-port":      cmdTakePort,
+			"lock":           cmdLock,
+			"unlock":         cmdUnlock,
+			"damage":         cmdDamage,
+			"exit":           cmdExit,
+		},
+	})
+}
+
+// script is what a script holds beside its files.
+type script struct {
+	conn   *source.Conn
+	last   uint64 // seq of the last put
+	locked *store.Dir
+}
+
+type scriptKey struct{}
+
+func scriptOf(ts *testscript.TestScript) *script { return ts.Value(scriptKey{}).(*script) }
+
+func setup(env *testscript.Env) error {
+	dir, err := os.MkdirTemp("", "foldrun-nats")
+	if err != nil {
+		return err
+	}
+	server, err := embedded.Start(embedded.Options{StoreDir: dir})
+	if err != nil {
+		return err
+	}
+	conn, err := source.Connect(source.Target{URL: server.URL()}, nil)
+	if err != nil {
+		return err
+	}
+	env.Defer(func() { os.RemoveAll(dir) })
+	env.Defer(server.Stop)
+	env.Defer(conn.Close)
+	env.Values[scriptKey{}] = &script{conn: conn}
+	env.Setenv("NATS_URL", server.URL())
+	env.Setenv("XDG_CONFIG_HOME", filepath.Join(env.WorkDir, ".config"))
+	for _, name := range []string{"echo", "rekey", "model"} {
+		wasm, err := os.ReadFile("../../testdata/modules/" + name + ".wasm")
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(env.WorkDir, name+".wasm"), wasm, 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// api makes a request to the JetStream API.
+func (s *script) api(ts *testscript.TestScript, subject string, req any) json.RawMessage {
+	body, err := json.Marshal(req)
+	ts.Check(err)
+	return s.request(ts, "$JS.API."+subject, body)
+}
+
+func (s *script) request(ts *testscript.TestScript, subject string, body []byte) json.RawMessage {
+	m, err := s.conn.Request(subject, body, patience)
+	ts.Check(err)
+	var reply struct{ Error json.RawMessage }
+	ts.Check(json.Unmarshal(m.Data, &reply))
+	if reply.Error != nil {
+		ts.Fatalf("%s: %s", subject, reply.Error)
+	}
+	return m.Data
+}
+
+func want(ts *testscript.TestScript, neg bool, args []string, least, most int, usage string) {
+	if neg || len(args) < least || len(args) > most {
+		ts.Fatalf("usage: %s", usage)
+	}
+}
+
+func cmdBucket(ts *testscript.TestScript, neg bool, args []string) {
+	want(ts, neg, args, 1, 1, "bucket NAME")
+	scriptOf(ts).api(ts, "STREAM.CREATE.KV_"+args[0], map[string]any{"name": "KV_" + args[0], "subjects": []string{"$KV." + args[0] + ".>"},
+		"max_msgs_per_subject": 1, "storage": "file", "discard": "new", "allow_rollup_hdrs": true, "deny_delete": true, "retention": "limits"})
+}
+
+func cmdStream(ts *testscript.TestScript, neg bool, args []string) {
+	want(ts, neg, args, 3, 3, "stream NAME SUBJECT RETENTION")
+	scriptOf(ts).api(ts, "STREAM.CREATE."+args[0], map[string]any{"name": args[0], "subjects": []string{args[1]}, "storage": "file", "retention": args[2]})
+}
+
+func cmdPut(ts *testscript.TestScript, neg bool, args []string) {
+	want(ts, neg, args, 3, 3, "put BUCKET KEY VALUE")
+	value := args[2]
+	if strings.HasPrefix(value, `"`) {
+		var err error
+		value, err = strconv.Unquote(value)
+		ts.Check(err)
+	}
+	s := scriptOf(ts)
+	var ack struct{ Seq uint64 }
+	ts.Check(json.Unmarshal(s.request(ts, "$KV."+args[0]+"."+args[1], []byte(value)), &ack))
+	s.last = ack.Seq
+}
+
+// until polls until done says nil.
+func until(ts *testscript.TestScript, done func() error) {
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(patience); ; <-tick.C {
+		err := done()
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("waited in vain: %v", err)
+		}
+	}
+}
+
+// waitFold polls the status of a fold.
+func waitFold(ts *testscript.TestScript, fold, dir string, done func(f client.FoldStatus) bool) {
+	until(ts, func() error {
+		at, err := readAddress(ts.MkAbs(dir))
+		if err != nil || at.url == "" {
+			return fmt.Errorf("no address: %v", err)
+		}
+		s, err := client.New(at.url).Status(context.Background())
+		if err != nil {
+			return err
+		}
+		for _, f := range s.Folds {
+			if f.Name == fold && done(f) {
+				return nil
+			}
+		}
+		return fmt.Errorf("status is %+v", s)
+	})
+}
+
+func cmdWaitCaughtUp(ts *testscript.TestScript, neg bool, args []string) {
+	want(ts, neg, args, 1, 2, "wait-caught-up FOLD [DIR]")
+	dir, last := append(args, "data")[1], scriptOf(ts).last
+	waitFold(ts, args[0], dir, func(f client.FoldStatus) bool { return f.CaughtUp && f.Seq >= last })
+}
+
+func cmdWaitState(ts *testscript.TestScript, neg bool, args []string) {
+	want(ts, neg, args, 2, 2, "wait-state FOLD STATE")
+	waitFold(ts, args[0], "data", func(f client.FoldStatus) bool { return f.State == args[1] })
+}
+
+func cmdWaitFile(ts *testscript.TestScript, neg bool, args []string) {
+	want(ts, neg, args, 1, 2, "wait-file FILE [TEXT]")
+	until(ts, func() error {
+		b, err := os.ReadFile(ts.MkAbs(args[0]))
+		if err == nil && len(args) > 1 && !strings.Contains(string(b), args[1]) {
+			err = fmt.Errorf("%s lacks %q", args[0], args[1])
+		}
+		return err
+	})
+}
+
+func listen(ts *testscript.TestScript, name string) net.Listener {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	ts.Check(err)
+	ts.Setenv(name, strconv.Itoa(l.Addr().(*net.TCPAddr).Port))
+	return l
+}
+
+func cmdFreePort(ts *testscript.TestScript, neg bool, args []string) {
+	want(ts, neg, args, 1, 1, "free-port VAR")
+	ts.Check(listen(ts, args[0]).Close())
+}
+
+func cmdTakePort(ts *testscript.TestScript, neg bool, args []string) {
+	want(ts, neg, args, 1, 1, "take-port VAR")
+	l := listen(ts, args[0])
+	ts.Defer(func() { l.Close() })
+}
+
+func cmdLock(ts *testscript.TestScript, neg bool, args []string) {
+	want(ts, neg, args, 1, 1, "lock DIR")
+	d, err := store.OpenDir(ts.MkAbs(args[0]), store.Options{})
+	ts.Check(err)
+	scriptOf(ts).locked = d
+}
+
+func cmdUnlock(ts *testscript.TestScript, neg bool, args []string) {
+	want(ts, neg, args, 0, 0, "unlock")
+	ts.Check(scriptOf(ts).locked.Close())
+}
+
+func cmdDamage(ts *testscript.TestScript, neg bool, args []string) {
+	want(ts, neg, args, 2, 2, "damage DIR FOLD")
+	tables, err := filepath.Glob(filepath.Join(ts.MkAbs(args[0]), "folds", args[1], "*", "*.sst"))
+	ts.Check(err)
+	if len(tables) == 0 {
+		ts.Fatalf("there is no table file to damage")
+	}
+	for _, name := range tables {
+		b, err := os.ReadFile(name)
+		ts.Check(err)
+		b[10] ^= 0xff
+		ts.Check(os.WriteFile(name, b, 0o644))
+	}
+}
+
+func cmdExit(ts *testscript.TestScript, neg bool, args []string) {
+	want(ts, neg, args, 2, 1000, "exit CODE COMMAND ARG...")
+	err := ts.Exec(args[1], args[2:]...)
+	code := "0"
+	if err != nil {
+		code = strings.TrimPrefix(err.Error(), "exit status ")
+	}
+	if code != args[0] {
+		ts.Fatalf("exit code %s, not %s", code, args[0])
+	}
+}

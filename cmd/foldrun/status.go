@@ -1,0 +1,80 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/foldrun/foldrun/client"
+)
+
+func statusCommand() *cobra.Command {
+	var d door
+	var asJSON bool
+	c := &cobra.Command{
+		Use:   "status",
+		Short: "Show the folds: state, position, lag, rows",
+		Long: `Show the folds: state, position, lag, rows, and why one does not do its work.
+
+SEQ is the stream's sequence number up to which a fold is folded: what a KV bucket calls the revision.`,
+		Example: "  foldrun status -c foldrun.toml\n  foldrun status --url http://127.0.0.1:8480 --json",
+		Args:    arguments(cobra.NoArgs),
+		RunE: func(c *cobra.Command, _ []string) error {
+			who, err := d.open(c.Context(), c.ErrOrStderr())
+			if err != nil {
+				return err
+			}
+			s, err := who.Status(c.Context())
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return json.NewEncoder(c.OutOrStdout()).Encode(s)
+			}
+			return printStatus(c.OutOrStdout(), s)
+		},
+	}
+	d.flags(c)
+	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return c
+}
+
+func printStatus(out io.Writer, s *client.Status) error {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "FOLD\tSTATE\tSEQ\tLAG\tKEYS\tQUARANTINED\tINDEXES\tGENERATION")
+	for _, f := range s.Folds {
+		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%d\t%s\t%s\n", f.Name, f.State, f.Seq, f.Lag, f.Live, f.Quarantined, rowsOf(f), orDash(f.Generation))
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	for _, f := range s.Folds {
+		if f.Code != "" || f.Reason != "" {
+			fmt.Fprintf(out, "%s: %s: %s\n", f.Name, f.Code, f.Reason)
+		}
+		if f.Hint != "" {
+			fmt.Fprintf(out, "%s: hint: %s\n", f.Name, f.Hint)
+		}
+	}
+	return nil
+}
+
+func rowsOf(f client.FoldStatus) (s string) {
+	for i, x := range f.Indexes {
+		if i > 0 {
+			s += ","
+		}
+		s += fmt.Sprintf("%s=%d", x.Name, x.Rows)
+	}
+	return orDash(s)
+}
+
+func orDash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}

@@ -1,0 +1,51 @@
+package runtime
+
+import (
+	"context"
+	"log/slog"
+
+	"github.com/foldrun/foldrun/store"
+)
+
+// Broken returns a fold that could not be made. Its Run ends at once with why, which its status shows; what it built
+// before answers reads.
+func Broken(dir *store.Dir, name string, why error, log *slog.Logger) *Fold {
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	return &Fold{opt: FoldOptions{Name: name}, dir: dir, log: log.With("fold", name), moved: make(chan struct{}), broken: why}
+}
+
+// openBroken opens the current generation, if there is one, to be read.
+func (f *Fold) openBroken() {
+	have, err := f.dir.Current(f.opt.Name)
+	if err == nil && have == "" {
+		return
+	}
+	var db *store.DB
+	if err == nil {
+		db, err = f.dir.Open(f.opt.Name, have)
+	}
+	if err != nil {
+		f.log.Warn("store not opened", "err", err)
+		return
+	}
+	f.set(func() { f.db = db })
+}
+
+// Try makes a fold as NewFold does, starts an instance of its module, which is given its configuration, and closes both.
+// It returns the fold's identity. It needs no data directory. Its error is a *Stop.
+func Try(ctx context.Context, o FoldOptions) (id store.Identity, err error) {
+	o.Workers = 1
+	f := &Fold{opt: o}
+	if err := f.compile(ctx); err != nil {
+		return id, err
+	}
+	defer f.module.Close(ctx)
+	workers, err := f.workers(ctx)
+	workers[0].worker.Close(ctx)
+	if err != nil {
+		return id, &Stop{CodeModule, err}
+	}
+	return f.id, nil
+}

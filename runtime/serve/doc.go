@@ -1,0 +1,33 @@
+// Package serve answers queries over HTTP: the one layer through which an index is read, by whatever door.
+//
+//	GET /v1/status                        what the process and its folds know of themselves
+//	GET /v1/folds/F/indexes/I/get         the rows of one derived key
+//	    key, limit, reverse, claimants, after_source
+//	GET /v1/folds/F/indexes/I/scan        rows in the order of (key, source)
+//	    prefix, start, end, limit, reverse, claimants, after_key with after_source
+//	GET /v1/folds/F/verify                the store against itself
+//	GET /healthz                          the process is alive
+//
+// Keys and values are bytes. In a query a byte parameter is what its percent-encoding decodes to, or under its name and
+// "64" (key64=…) base64, of either alphabet, padded or not. In JSON, bytes are a string where they are UTF-8 text without
+// control characters other than tab, line feed and carriage return, else {"base64": "…"}, padded, of the standard alphabet.
+//
+// A reply with rows is {"rows": […], "more": bool, "next": {…}}; next, there when more is true, holds the after_ parameters
+// that ask for the rest. A row is {"key", "value", "source", "seq", "expires"}: seq in an index with collisions =
+// "latest", expires, RFC 3339, where the row does.
+//
+// A reply about a fold carries, from the same view of the store as its rows,
+//
+//	Foldrun-Seq           everything up to it is folded; what KV calls the revision
+//	Foldrun-Generation    the build of the fold that answers
+//	Foldrun-Incarnation   when the stream was created: a seq means something within an incarnation only
+//
+// and Foldrun-State, with Foldrun-Code where the fold does not do its work: a stopped fold goes on answering.
+//
+// An error is {"error": {"code", "message", "hint"}}, its code stable. A key that has no row is one: 404, not_found.
+//
+// # Why is a reply made whole before it is sent?
+//
+// A file that turns out damaged in the middle of a scan must not leave a reader with half of the rows and a 200. So a
+// reply is bounded, in rows and bytes, and a slow reader holds memory, not a view of the store.
+package serve

@@ -1,0 +1,65 @@
+package serve
+
+import (
+	"encoding/base64"
+	"strconv"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/foldrun/foldrun/store"
+)
+
+// appendRow appends a row as JSON.
+func appendRow(dst []byte, row store.Row) []byte {
+	dst = appendBytes(append(dst, `{"key":`...), row.Key)
+	dst = appendBytes(append(dst, `,"value":`...), row.Value)
+	dst = appendBytes(append(dst, `,"source":`...), row.Source)
+	if row.Seq != 0 {
+		dst = strconv.AppendUint(append(dst, `,"seq":`...), row.Seq, 10)
+	}
+	if row.Expiry != 0 {
+		dst = append(append(append(dst, `,"expires":"`...), rfc3339(row.Expiry)...), '"')
+	}
+	return append(dst, '}')
+}
+
+// appendBytes appends bytes as JSON: a string if they are text, else {"base64":"…"}.
+func appendBytes(dst, b []byte) []byte {
+	if !isText(b) {
+		dst = append(dst, `{"base64":"`...)
+		dst = base64.StdEncoding.AppendEncode(dst, b)
+		return append(dst, `"}`...)
+	}
+	dst = append(dst, '"')
+	for _, c := range b {
+		switch c {
+		case '"', '\\':
+			dst = append(dst, '\\', c)
+		case '\t':
+			dst = append(dst, `\t`...)
+		case '\n':
+			dst = append(dst, `\n`...)
+		case '\r':
+			dst = append(dst, `\r`...)
+		default:
+			dst = append(dst, c)
+		}
+	}
+	return append(dst, '"')
+}
+
+// isText reports whether b is UTF-8 without control characters that would do something to whoever looks at it.
+func isText(b []byte) bool {
+	for i := 0; i < len(b); {
+		if c := b[i]; c >= ' ' && c < 0x7f || c == '\t' || c == '\n' || c == '\r' {
+			i++
+			continue
+		}
+		r, n := utf8.DecodeRune(b[i:])
+		if r == utf8.RuneError && n == 1 || unicode.IsControl(r) {
+			return false
+		}
+		i += n
+	}
+	return true
+}

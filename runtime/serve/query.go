@@ -1,0 +1,146 @@
+package serve
+
+import (
+	"encoding/base64"
+	"fmt"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/foldrun/foldrun/store"
+)
+
+// Limits of a reply with rows. A reply holds at least one row, whatever its size.
+const (
+	defaultLimit = 100
+	maxLimit     = 10_000
+	maxBytes     = 1 << 20 // of keys, sources and values
+)
+
+// params reads the parameters of a query. The first that is wrong is kept as its error.
+type params struct {
+	values url.Values
+	known  []string
+	err    error
+}
+
+func parse(r *http.Request) *params {
+	values, err := url.ParseQuery(r.URL.RawQuery)
+	p := &params{values: values}
+	if err != nil {
+		p.bad("percent-encode every byte but letters, digits and -_.~", "the query is malformed: %v", err)
+	}
+	return p
+}
+
+func (p *params) bad(hint, format string, args ...any) {
+	if p.err == nil {
+		p.err = &fault{http.StatusBadRequest, codeParameter, fmt.Sprintf(format, args...), hint}
+	}
+}
+
+// one returns a parameter that may be given once.
+func (p *params) one(name string) (string, bool) {
+	p.known = append(p.known, name)
+	all := p.values[name]
+	if len(all) > 1 {
+		p.bad("give it once", "%s is given %d times", name, len(all))
+	}
+	if len(all) == 0 {
+		return "", false
+	}
+	return all[0], true
+}
+
+// bytes returns a byte parameter: as it is under its name, or as base64 under its name and "64".
+func (p *params) bytes(name string) ([]byte, bool) {
+	plain, have := p.one(name)
+	coded, have64 := p.one(name + "64")
+	if have && have64 {
+		p.bad("give one of them", "%s and %s64 are both given", name, name)
+	}
+	if !have64 {
+		return []byte(plain), have
+	}
+	b, err := decode64(coded)
+	if err != nil {
+		p.bad("a - and a _ stand for + and /, which a query would have to escape", "%s64 is not base64", name)
+	}
+	return b, true
+}
+
+// decode64 reads base64 of either alphabet, padded or not.
+func decode64(s string) ([]byte, error) {
+	s = strings.NewReplacer("+", "-", "/", "_").Replace(strings.TrimRight(s, "="))
+	return base64.RawURLEncoding.DecodeString(s)
+}
+
+func (p *params) flag(name string) bool {
+	v, have := p.one(name)
+	switch {
+	case !have, v == "0", v == "false":
+		return false
+	case v == "1", v == "true":
+		return true
+	}
+	p.bad("write 1 or 0", "%s is %q", name, v)
+	return false
+}
+
+func (p *params) limit() int {
+	v, have := p.one("limit")
+	if !have {
+		return defaultLimit
+	}
+	n, err := strconv.Atoi(v)
+	if err != nil || n < 1 || n > maxLimit {
+		p.bad(fmt.Sprintf("write a number from 1 to %d, and ask for the next page with what \"next\" holds", maxLimit), "limit is %q", v)
+	}
+	return n
+}
+
+// done returns the first problem; a parameter that nobody asked for is one.
+func (p *params) done() error {
+	for _, name := range slices.Sorted(maps.Keys(p.values)) {
+		if !slices.Contains(p.known, name) {
+			p.bad("known are "+strings.Join(p.known, ", "), "there is no parameter %q", name)
+		}
+	}
+	return p.err
+}
+
+// getQuery reads the parameters of a get.
+func getQuery(r *http.Request) (key []byte, rg store.Range, limit int, err error) {
+	p := parse(r)
+	key, have := p.bytes("key")
+	if !have {
+		p.bad("add ?key=…, percent-encoded, or ?key64=…", "no key is given")
+	}
+	rg, limit = store.Range{Reverse: p.flag("reverse"), Claimants: p.flag("claimants")}, p.limit()
+	if source, have := p.bytes("after_source"); have {
+		rg.After = &store.Mark{Key: key, Source: source}
+	}
+	return key, rg, limit, p.done()
+}
+
+// scanQuery reads the parameters of a scan.
+func scanQuery(r *http.Request) (rg store.Range, limit int, err error) {
+	p := parse(r)
+	rg.Prefix, _ = p.bytes("prefix")
+	rg.Start, _ = p.bytes("start")
+	rg.End, _ = p.bytes("end")
+	rg.Reverse, rg.Claimants = p.flag("reverse"), p.flag("claimants")
+	limit = p.limit()
+	key, haveKey := p.bytes("after_key")
+	source, haveSource := p.bytes("after_source")
+	if haveKey != haveSource {
+		p.bad(`give both, as "next" of the page before has them`, "one of after_key and after_source is given")
+	}
+	if haveKey {
+		rg.After = &store.Mark{Key: key, Source: source}
+	}
+	return rg, limit, p.done()
+}

@@ -1,0 +1,104 @@
+package serve
+
+import (
+	"encoding/json"
+	"net/http"
+	"time"
+
+	"github.com/foldrun/foldrun/runtime"
+	"github.com/foldrun/foldrun/store"
+)
+
+func (s *Server) status(w http.ResponseWriter, r *http.Request) error {
+	if err := parse(r).done(); err != nil {
+		return err
+	}
+	reply := struct {
+		Instance string           `json:"instance"`
+		Version  string           `json:"version"`
+		Folds    []runtime.Status `json:"folds"`
+	}{s.opt.Instance, s.opt.Version, []runtime.Status{}}
+	for _, f := range s.opt.Folds {
+		reply.Folds = append(reply.Folds, f.Status())
+	}
+	return s.reply(w, r, reply)
+}
+
+func (s *Server) reply(w http.ResponseWriter, r *http.Request, v any) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	s.send(w, r, http.StatusOK, append(b, '\n'))
+	return nil
+}
+
+// report is what verify replies.
+type report struct {
+	Fold     string    `json:"fold"`
+	OK       bool      `json:"ok"`
+	Rows     uint64    `json:"rows"`
+	Lineages uint64    `json:"lineages"`
+	Indexes  []index   `json:"indexes,omitempty"`
+	Found    uint64    `json:"found"`              // problems in all
+	Problems []problem `json:"problems,omitempty"` // the first of them
+}
+
+type index struct {
+	Name   string       `json:"name"`
+	Rows   uint64       `json:"rows"`
+	Digest store.Digest `json:"digest"`
+}
+
+type problem struct {
+	Kind   string          `json:"kind"`
+	Index  string          `json:"index,omitempty"`
+	Key    json.RawMessage `json:"key,omitempty"`
+	Source json.RawMessage `json:"source,omitempty"`
+	Text   string          `json:"text"`
+}
+
+func (s *Server) check(w http.ResponseWriter, r *http.Request) error {
+	if err := parse(r).done(); err != nil {
+		return err
+	}
+	db, err := s.fold(w, r)
+	if err != nil {
+		return err
+	}
+	if !s.verify.TryLock() {
+		w.Header().Set("Retry-After", "5")
+		return &fault{http.StatusServiceUnavailable, codeBusy, "a store is being verified already", "ask again when that is done"}
+	}
+	defer s.verify.Unlock()
+	deadline := http.NewResponseController(w)
+	deadline.SetWriteDeadline(time.Time{}) // it takes as long as the store is large; without a network there is none
+	found, err := db.Check()
+	deadline.SetWriteDeadline(time.Now().Add(replyTimeout))
+	if err != nil {
+		return readFault(db, err)
+	}
+	if len(found.State.Indexes) > 0 { // else its state could not be read
+		position(w, db, &found.State)
+	}
+	return s.reply(w, r, newReport(r.PathValue("fold"), db, found))
+}
+
+func newReport(fold string, db *store.DB, found *store.Report) report {
+	all := report{Fold: fold, OK: found.Found == 0, Rows: found.Rows, Lineages: found.Lineages, Found: found.Found}
+	specs := db.Indexes()
+	for i, x := range found.State.Indexes {
+		all.Indexes = append(all.Indexes, index{specs[i].Name, x.Rows, x.Digest})
+	}
+	for _, p := range found.Problems {
+		q := problem{Kind: p.Kind, Index: p.Index, Text: p.Text}
+		if p.Index != "" {
+			q.Key = appendBytes(nil, p.Key)
+		}
+		if p.Source != nil {
+			q.Source = appendBytes(nil, p.Source)
+		}
+		all.Problems = append(all.Problems, q)
+	}
+	return all
+}
