@@ -70,7 +70,7 @@ func (s *Source) call(ctx context.Context, op string, req, resp any) error {
 	subject := s.api + op
 	ctx, cancel := context.WithTimeout(ctx, s.pace.api)
 	defer cancel()
-	m, err := s.nc.RequestWithContext(ctx, subject, body)
+	m, err := s.request(ctx, subject, body)
 	if err != nil {
 		if denied := violation(s.nc, subject); denied != nil {
 			err = denied
@@ -81,6 +81,35 @@ func (s *Source) call(ctx context.Context, op string, req, resp any) error {
 		return fmt.Errorf("source: %s: %w", op, err)
 	}
 	return nil
+}
+
+// request is nats.go's RequestWithContext, but it ends when the connection breaks: the answer would never come.
+func (s *Source) request(ctx context.Context, subject string, body []byte) (*nats.Msg, error) {
+	broken := s.nc.StatusChanged(nats.RECONNECTING, nats.DISCONNECTED, nats.CLOSED)
+	defer s.nc.RemoveStatusListener(broken)
+	if !s.nc.IsConnected() {
+		return nil, errDisconnected
+	}
+	answer, inbox := make(chan *nats.Msg, 1), s.nc.NewInbox()
+	sub, err := s.nc.ChanSubscribe(inbox, answer)
+	if err != nil {
+		return nil, err
+	}
+	defer sub.Unsubscribe()
+	if err := s.nc.PublishRequest(subject, inbox, body); err != nil {
+		return nil, err
+	}
+	select {
+	case m := <-answer:
+		if len(m.Data) == 0 && m.Header.Get("Status") == "503" {
+			return nil, nats.ErrNoResponders
+		}
+		return m, nil
+	case <-broken:
+		return nil, errDisconnected
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 }
 
 func decodeResponse(data []byte, resp any) error {

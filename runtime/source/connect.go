@@ -27,7 +27,7 @@ type Target struct {
 	Domain      string // set by a context: the JetStream domain it names. Connect does not use it
 	InboxPrefix string // default _INBOX_foldrun; permissions must allow to subscribe to it
 	Name        string // of the connection, as the server lists it; default "foldrun"
-	Once        bool   // for one command: fail after 5s, where a daemon keeps trying for ever
+	Once        bool   // fail if there is no connection within 5s, where a daemon keeps trying for ever
 }
 
 // Connect connects to NATS as a daemon does: it returns without error while there is no server yet, and reconnects for
@@ -64,12 +64,12 @@ func (t Target) options() ([]nats.Option, error) {
 		nats.PingInterval(20 * time.Second),
 		nats.MaxPingsOutstanding(3),
 		nats.MaxReconnects(-1),
-		nats.ReconnectWait(500 * time.Millisecond),
-		nats.ReconnectJitter(500*time.Millisecond, time.Second),
+		nats.ReconnectWait(250 * time.Millisecond),
+		nats.ReconnectJitter(250*time.Millisecond, time.Second),
 		nats.IgnoreAuthErrorAbort(), // credentials are rotated under us
 	}
 	if t.Once {
-		options = append(options, nats.Timeout(5*time.Second), nats.NoReconnect())
+		options = append(options, nats.Timeout(5*time.Second))
 	} else {
 		options = append(options, nats.RetryOnFailedConnect(true))
 	}

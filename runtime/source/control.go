@@ -19,7 +19,7 @@ func (r *reader) control(ctx context.Context, s *session, m *nats.Msg) error {
 		if status != "" || decodeResponse(m.Data, info) != nil {
 			return nil // asked again in a while; a stream that is gone takes its consumer along, which is heard of
 		}
-		if err := r.leaderSays(info); err != nil {
+		if err := r.leaderSays(s, info); err != nil {
 			return err
 		}
 		return r.moveIdle(ctx, time.Now())

@@ -93,11 +93,17 @@ func (s *site) stream(c jetstream.StreamConfig) {
 	check(s.t, err)
 }
 
+// log makes the stream E, in memory.
+func (s *site) log(subject string) {
+	s.t.Helper()
+	s.stream(jetstream.StreamConfig{Name: "E", Subjects: []string{subject}, Storage: jetstream.MemoryStorage})
+}
+
 // publish sends n messages to subject.<i % keys> and waits until all are stored.
 func (s *site) publish(subject string, keys, n, size int) {
 	s.t.Helper()
 	for i := range n {
-		_, err := s.js.PublishAsync(fmt.Sprintf("%s.%d", subject, i%keys), make([]byte, size))
+		_, err := s.js.PublishAsync(fmt.Sprintf("%s.%d", subject, i%keys), make([]byte, size), jetstream.WithStallWait(patience))
 		check(s.t, err)
 	}
 	select {
@@ -107,17 +113,18 @@ func (s *site) publish(subject string, keys, n, size int) {
 	}
 }
 
-// put stores values until the server, which may just have come back, says that it did.
+// put stores a value and returns its seq. It tries again until the server, which may just have come back, says that it
+// did: a value whose acknowledgement is lost is stored twice.
 func (s *site) put(subject, value string) uint64 {
 	s.t.Helper()
-	ctx, cancel := context.WithTimeout(s.t.Context(), patience)
-	defer cancel()
-	for {
+	for deadline := time.Now().Add(patience); ; {
+		ctx, cancel := context.WithTimeout(s.t.Context(), time.Second)
 		ack, err := s.js.Publish(ctx, subject, []byte(value), jetstream.WithRetryAttempts(0))
+		cancel()
 		if err == nil {
 			return ack.Sequence
 		}
-		if ctx.Err() != nil {
+		if time.Now().After(deadline) {
 			s.t.Fatal(err)
 		}
 	}
@@ -322,7 +329,7 @@ func (d *diary) await(t testing.TB, start int, want func(line string) bool) (str
 		select {
 		case <-d.added:
 		case <-deadline:
-			t.Fatalf("the log never said it:\n%s", lines)
+			t.Fatalf("the log never said it: %s", lines[max(0, len(lines)-5):])
 		}
 	}
 }

@@ -71,9 +71,12 @@ func (e *reset) Error() string {
 	return e.reason + ": " + e.detail
 }
 
+var errDisconnected = &reset{reason: "disconnected"}
+
 // run is one session after another. See the package comment.
 func (r *reader) run(ctx context.Context) error {
 	pause := r.pace.backoff
+	mute := 0 // sessions in a row that ended because nothing came
 	for {
 		if err := r.awaitConnection(ctx); err != nil {
 			return err
@@ -90,7 +93,15 @@ func (r *reader) run(ctx context.Context) error {
 		if err := r.flush(ctx); err != nil { // nobody knows how long the next session takes to come
 			return err
 		}
-		r.logReset(err)
+		switch r.logReset(err) {
+		case "silence", "timeout":
+			if mute++; mute >= 3 {
+				r.probe(ctx)
+				mute = 0
+			}
+		default:
+			mute = 0
+		}
 		longest := r.pace.longest
 		if errors.Is(err, nats.ErrPermissionViolation) {
 			longest = r.pace.denied
@@ -159,9 +170,21 @@ func (r *reader) pauseFor(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// logReset counts the end of a session and logs it, a repeated one at most once a minute.
-func (r *reader) logReset(err error) {
-	reason := "error"
+// probe gives up a connection that claims to be up but is dead: one that does not answer a ping. nats.go itself takes a
+// minute to find that out.
+func (r *reader) probe(ctx context.Context) {
+	ping, cancel := context.WithTimeout(ctx, 2*r.pace.api)
+	defer cancel()
+	err := r.nc.FlushWithContext(ping)
+	if ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) && r.nc.IsConnected() {
+		r.opts.Log.Warn("connection is up but answers nothing: connecting anew", "stream", r.opts.Stream)
+		r.nc.ForceReconnect()
+	}
+}
+
+// logReset counts the end of a session and logs it, a repeated one at most once a minute. It returns the reason.
+func (r *reader) logReset(err error) (reason string) {
+	reason = "error"
 	var known *reset
 	switch {
 	case errors.As(err, &known):
@@ -188,4 +211,5 @@ func (r *reader) logReset(err error) {
 		log = r.opts.Log.Warn
 	}
 	log("session ended", "stream", r.opts.Stream, "reason", reason, "code", code, "cursor", r.pos.Seq, "err", err)
+	return reason
 }

@@ -22,6 +22,8 @@ type session struct {
 	bytes   int            // asked for by one pull
 	subject string         // of a pull request
 	askedAt time.Time      // when the leader was last asked
+	asked   uint64         // the position then
+	behind  int            // answers in a row that were behind it
 }
 
 // A pull is one open pull request: what may still come for it.
@@ -52,10 +54,10 @@ func (r *reader) session(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := r.leaderSays(again); err != nil {
+	s.askedAt, s.asked = time.Now(), r.pos.Seq
+	if err := r.leaderSays(s, again); err != nil {
 		return err
 	}
-	s.askedAt = time.Now()
 	s.bytes = max(r.opts.PullBytes, int(r.nc.MaxPayload())+64<<10)
 	// room for two pulls, for their heartbeats until they expire while nobody reads, and for their ends
 	beats := 2 * int(r.pullExpires()/r.opts.Heartbeat)
@@ -72,7 +74,8 @@ func (r *reader) session(ctx context.Context) error {
 		st.Sessions++
 		r.showCaughtUp(st, r.pos.Seq >= r.target)
 	})
-	r.opts.Log.Info("reading", "stream", r.opts.Stream, "cursor", r.pos.Seq, "last_seq", r.target, "consumer", s.name)
+	r.opts.Log.Info("reading", "stream", r.opts.Stream, "cursor", r.pos.Seq, "created", stamp(r.pos.Created),
+		"first_seq", info.State.FirstSeq, "last_seq", r.target, "messages", info.State.Messages, "consumer", s.name)
 	return r.read(ctx, s)
 }
 
@@ -147,7 +150,7 @@ func (r *reader) wait(ctx context.Context, s *session) (*nats.Msg, error) {
 		if st == nats.CONNECTED {
 			return nil, &reset{reason: "reconnected"}
 		}
-		return nil, &reset{reason: "disconnected"}
+		return nil, errDisconnected
 	case <-s.silence.C:
 		for _, subject := range []string{s.subject, s.inbox + ".*"} {
 			if err := violation(r.nc, subject); err != nil {
@@ -228,7 +231,7 @@ func (r *reader) askLeader(s *session, now time.Time) error {
 	if now.Sub(s.askedAt) < r.pace.refresh {
 		return nil
 	}
-	s.askedAt = now
+	s.askedAt, s.asked = now, r.pos.Seq
 	if err := r.nc.PublishRequest(r.api+"STREAM.INFO."+r.opts.Stream, s.inbox+".info", nil); err != nil {
 		return fmt.Errorf("source: ask the leader: %w", err)
 	}
@@ -236,14 +239,20 @@ func (r *reader) askLeader(s *session, now time.Time) error {
 }
 
 // leaderSays takes the leader's word on where the stream ends. A word that contradicts the position ends the session,
-// and the next one proves the stream.
-func (r *reader) leaderSays(info *streamInfo) error {
+// and the next one proves the stream. A leader may be a little behind the follower that serves us; one that stays behind
+// is asked no more.
+func (r *reader) leaderSays(s *session, info *streamInfo) error {
 	if info.Created.UnixNano() != r.pos.Created {
 		return &reset{"identity", "the stream's creation time changed"}
 	}
-	if info.State.LastSeq < r.pos.Seq && info.Config.Mirror == nil {
-		return &reset{"identity", fmt.Sprintf("the stream ends at %d, behind the position %d", info.State.LastSeq, r.pos.Seq)}
+	if info.State.LastSeq < s.asked && info.Config.Mirror == nil {
+		if s.behind++; s.behind == 3 {
+			return &reset{"identity", fmt.Sprintf("the stream ends at %d, behind the position %d", info.State.LastSeq, s.asked)}
+		}
+		s.askedAt = time.Time{}
+		return nil
 	}
+	s.behind = 0
 	r.target, r.targetAt = info.State.LastSeq, nanos(info.TS)
 	r.stampCaughtUp()
 	r.note(func(st *Status) {

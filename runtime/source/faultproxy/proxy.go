@@ -19,9 +19,8 @@ type Proxy struct {
 	wg       sync.WaitGroup
 
 	mu        sync.Mutex
-	moved     *sync.Cond // a stall ended, or the proxy closed
-	conns     map[net.Conn]bool
-	stalled   bool
+	moved     *sync.Cond        // a stall ended
+	conns     map[net.Conn]bool // both ends of each; true: stalled
 	closed    bool
 	swallow   int // delivered messages still to swallow
 	swallowed int
@@ -51,11 +50,14 @@ func (p *Proxy) Cut() {
 	}
 }
 
-// Stall holds back what the server sends, or lets it go on.
+// Stall holds back what the server sends on the connections that there are, or lets it go on. They stay open: neither
+// end learns of it. New connections work.
 func (p *Proxy) Stall(on bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.stalled = on
+	for c := range p.conns {
+		p.conns[c] = on
+	}
 	p.moved.Broadcast()
 }
 
@@ -77,9 +79,9 @@ func (p *Proxy) Swallowed() int {
 func (p *Proxy) Close() {
 	p.listener.Close()
 	p.mu.Lock()
-	p.closed, p.stalled = true, false
-	p.moved.Broadcast()
+	p.closed = true
 	p.mu.Unlock()
+	p.Stall(false)
 	p.Cut()
 	p.wg.Wait()
 }
@@ -116,7 +118,7 @@ func (p *Proxy) keep(conns ...net.Conn) bool {
 		return false
 	}
 	for _, c := range conns {
-		p.conns[c] = true
+		p.conns[c] = false
 	}
 	return true
 }
@@ -128,10 +130,11 @@ func (p *Proxy) forget(conns ...net.Conn) {
 		c.Close()
 		delete(p.conns, c)
 	}
+	p.moved.Broadcast()
 }
 
 // deliver forwards what the server sends, one protocol line with its payload at a time.
-func (p *Proxy) deliver(client io.Writer, server io.Reader) {
+func (p *Proxy) deliver(client, server net.Conn) {
 	r := bufio.NewReaderSize(server, 64<<10)
 	for {
 		line, err := r.ReadBytes('\n')
@@ -152,7 +155,7 @@ func (p *Proxy) deliver(client io.Writer, server io.Reader) {
 				continue
 			}
 		}
-		p.gate()
+		p.gate(client)
 		if _, err := client.Write(line); err != nil {
 			return
 		}
@@ -171,11 +174,11 @@ func (p *Proxy) takes() bool {
 	return true
 }
 
-// gate waits while the proxy is stalled.
-func (p *Proxy) gate() {
+// gate waits while the connection is stalled.
+func (p *Proxy) gate(client net.Conn) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for p.stalled {
+	for p.conns[client] {
 		p.moved.Wait()
 	}
 }

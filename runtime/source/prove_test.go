@@ -1,0 +1,199 @@
+package source
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/foldrun/foldrun/store"
+)
+
+// recreate deletes a stream and makes it again. The server may still be busy removing the old one's files.
+func (s *site) recreate(c jetstream.StreamConfig) {
+	s.t.Helper()
+	check(s.t, s.js.DeleteStream(s.t.Context(), c.Name))
+	ctx, cancel := context.WithTimeout(s.t.Context(), patience)
+	defer cancel()
+	for {
+		_, err := s.js.CreateStream(ctx, c)
+		if err == nil {
+			return
+		}
+		if ctx.Err() != nil {
+			s.t.Fatal(err)
+		}
+	}
+}
+
+func TestStreamRecreated(t *testing.T) {
+	s := newSite(t)
+	config := jetstream.StreamConfig{Name: "E", Subjects: []string{"e.>"}}
+	s.stream(config)
+	s.publish("e", 3, 10, 1)
+	f := follow(t, open(t, s.nc, Options{Stream: "E"}), store.Position{}, NewPipe(3))
+	f.until(10)
+	pos := f.stop()
+	for _, n := range []int{5, 20} { // ends below the cursor, ends above it
+		s.recreate(config)
+		s.publish("e", 3, n, 1)
+		f = follow(t, open(t, s.nc, Options{Stream: "E"}), pos, NewPipe(3))
+		f.stopped(CodeRecreated)
+		if st := f.source.Status(); st.State != StateStopped || st.Code != CodeRecreated {
+			t.Errorf("status %+v", st)
+		}
+	}
+}
+
+// The same while the source is reading.
+func TestStreamRecreatedLive(t *testing.T) {
+	s := newSite(t)
+	config := jetstream.StreamConfig{Name: "E", Subjects: []string{"e.>"}}
+	s.stream(config)
+	s.publish("e", 3, 10, 1)
+	f := follow(t, open(t, s.nc, Options{Stream: "E"}), store.Position{}, NewPipe(3))
+	f.until(10)
+	s.recreate(config)
+	s.publish("e", 3, 20, 1)
+	f.stopped(CodeRecreated)
+	f.each(10)
+}
+
+// An older copy of the store directory comes back, under a source that reads: at first the stream ends below the
+// cursor, then it has grown beyond it with other messages.
+func TestStoreRewound(t *testing.T) {
+	s := newSite(t)
+	s.stream(jetstream.StreamConfig{Name: "E", Subjects: []string{"e.>"}})
+	s.publish("e", 3, 10, 1)
+	s.server.Stop()
+	older := filepath.Join(t.TempDir(), "older")
+	check(t, os.CopyFS(older, os.DirFS(s.dir)))
+	s.start()
+	for i := range 5 {
+		s.put(fmt.Sprint("e.", i), "first history")
+	}
+	f := follow(t, open(t, connect(t, s.server.URL()), Options{Stream: "E"}), store.Position{}, NewPipe(3))
+	f.until(15)
+	s.server.Stop()
+	s.replace(older)
+	s.start()
+	f.stopped(CodeRewound)
+	pos := f.pos
+
+	for f.pos.Seq = 10; f.pos.Seq < 30; f.pos.Seq++ {
+		s.put("e.other", "second history")
+	}
+	f = follow(t, open(t, connect(t, s.server.URL()), Options{Stream: "E"}), pos, NewPipe(3))
+	f.stopped(CodeDiverged)
+	if len(f.seen) != 0 {
+		t.Errorf("%d updates came", len(f.seen))
+	}
+}
+
+// Every anchor is gone: what follows them in time tells.
+func TestDivergedByTime(t *testing.T) {
+	s := newSite(t)
+	s.log("e.>")
+	s.publish("e", 3, 10, 1)
+	f := follow(t, open(t, s.nc, Options{Stream: "E"}), store.Position{}, NewPipe(3))
+	f.until(10)
+	pos := f.stop()
+	st, err := s.js.Stream(t.Context(), "E")
+	check(t, err)
+	for _, a := range pos.Anchors {
+		check(t, st.DeleteMsg(t.Context(), a.Seq))
+	}
+	pos.Anchors = pos.Anchors[:1]
+	f = follow(t, open(t, s.nc, Options{Stream: "E"}), pos, NewPipe(3))
+	f.until(s.put("e.1", ""))
+	f.stop()
+	if st := f.source.Status(); st.Checks["unknown"] != 1 {
+		t.Errorf("checks %v", st.Checks)
+	}
+	pos.Anchors[0].Time -= int64(time.Hour) // as if what is there had been written an hour after it
+	f = follow(t, open(t, s.nc, Options{Stream: "E"}), pos, NewPipe(3))
+	f.stopped(CodeDiverged)
+}
+
+func TestPositionOfAnotherStream(t *testing.T) {
+	s := newSite(t)
+	f := follow(t, open(t, s.nc, Options{Stream: "E"}), store.Position{Stream: "F", Seq: 3}, NewPipe(2))
+	f.stopped(CodeRefused)
+}
+
+// A creation time that changed under a stream that holds what was folded is adopted.
+func TestCreatedAdopted(t *testing.T) {
+	s := newSite(t)
+	s.log("e.>")
+	s.publish("e", 3, 10, 1)
+	f := follow(t, open(t, s.nc, Options{Stream: "E"}), store.Position{}, NewPipe(3))
+	f.until(10)
+	pos := f.stop()
+	created := pos.Created
+	pos.Created--
+	f = follow(t, open(t, s.nc, Options{Stream: "E"}), pos, NewPipe(3))
+	f.until(s.put("e.1", ""))
+	f.stop()
+	if f.pos.Created != created || len(f.seen) != 1 {
+		t.Errorf("position %+v, seen %v", f.pos, f.seen)
+	}
+}
+
+func TestRefusesWorkQueue(t *testing.T) {
+	s := newSite(t)
+	for _, r := range []jetstream.RetentionPolicy{jetstream.WorkQueuePolicy, jetstream.InterestPolicy} {
+		name := "E" + r.String()
+		s.stream(jetstream.StreamConfig{Name: name, Subjects: []string{name + ".>"}, Retention: r})
+		_, err := Open(t.Context(), s.nc, Options{Stream: name})
+		var stop *Stop
+		if !errors.As(err, &stop) || stop.Code != CodeRefused || !strings.Contains(stop.Hint, "limits") {
+			t.Errorf("%s: %v", r, err)
+		}
+	}
+}
+
+func TestMissingStream(t *testing.T) {
+	s := newSite(t)
+	d := newDiary()
+	src := open(t, s.nc, Options{Stream: "E", Log: d.log()})
+	if st := src.Status(); st.Code != CodeMissing {
+		t.Errorf("status %+v", st)
+	}
+	f := follow(t, src, store.Position{}, NewPipe(3))
+	missing := func(line string) bool { return strings.Contains(line, "reason=missing") }
+	_, at := d.await(t, 0, missing)
+	if st := src.Status(); st.State != StateWaiting || st.Code != CodeMissing {
+		t.Errorf("status %+v", st)
+	}
+	s.log("e.>")
+	f.until(s.put("e.1", ""))
+	_, at = d.await(t, at, func(line string) bool { return strings.Contains(line, "msg=reading") })
+	check(t, s.js.DeleteStream(t.Context(), "E"))
+	d.await(t, at, missing)
+	f.stop()
+}
+
+func TestHeadLost(t *testing.T) {
+	s := newSite(t)
+	s.log("e.>")
+	s.publish("e", 3, 10, 1)
+	f := follow(t, open(t, s.nc, Options{Stream: "E", KeyingMessage: true}), store.Position{}, NewPipe(3))
+	f.until(10)
+	pos := f.stop()
+	s.publish("e", 3, 10, 1)
+	st, err := s.js.Stream(t.Context(), "E")
+	check(t, err)
+	check(t, st.Purge(t.Context(), jetstream.WithPurgeSequence(15)))
+	f = follow(t, open(t, s.nc, Options{Stream: "E", KeyingMessage: true}), pos, NewPipe(3))
+	f.until(20)
+	f.stop()
+	if got := f.source.Status().HeadLost; got != 4 || len(f.seen) != 6 {
+		t.Errorf("head lost %d, %d updates came", got, len(f.seen))
+	}
+}
