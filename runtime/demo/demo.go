@@ -71,8 +71,7 @@ func Run(ctx context.Context, o Options) (err error) {
 	}()
 	err = d.show(running)
 	if err == nil && !o.Once {
-		fmt.Fprintf(o.Out, "\nFollowing the bucket. Ctrl-C ends it.\n")
-		<-running.Done()
+		err = d.follow(running)
 	}
 	stop()
 	if ctx.Err() != nil {

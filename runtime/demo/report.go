@@ -47,7 +47,7 @@ func (d *demo) report() error {
 		fmt.Fprintf(d.Out, "  %s demo --data-dir %s      goes on where this ended\n", d.Command, d.DataDir)
 		return nil
 	case d.Once:
-		fmt.Fprintf(d.Out, "\nWithout --once the demo goes on following the bucket and answers queries; with --data-dir it keeps its indexes.\n")
+		fmt.Fprintf(d.Out, "\nWithout --once the demo goes on: updates trickle in, and queries are answered. With --data-dir it keeps its indexes.\n")
 		return nil
 	}
 	fmt.Fprintf(d.Out, "\nTry, in another terminal while this one runs:\n")
