@@ -88,6 +88,7 @@ type FoldStatus struct {
 	Domain      string        `json:"domain,omitempty"`
 	Created     string        `json:"stream_created,omitempty"` // the incarnation, RFC 3339
 	Seq         uint64        `json:"seq"`                      // folded up to here; what KV calls the revision
+	StartSeq    uint64        `json:"start_seq"`                // where this run of the fold began
 	LastSeq     uint64        `json:"last_seq"`                 // the stream's, as far as known
 	Lag         uint64        `json:"lag"`                      // LastSeq - Seq
 	CaughtUp    bool          `json:"caught_up"`

@@ -1,5 +1,7 @@
 package runtime
 
+import "github.com/foldrun/foldrun/store"
+
 // The stable codes of why a fold does not do its work, beside those of package source. They stand in status, logs and
 // docs/runbook.md.
 const (
@@ -11,6 +13,14 @@ const (
 	CodeDiskLow    = "disk_low"           // paused until there is min_free_disk again
 	CodeConnection = "nats_connection"    // the connection to NATS could not be set up
 )
+
+// codeOf returns the code of a store that cannot be opened.
+func codeOf(err error) string {
+	if store.IsDamage(err) {
+		return CodeDamaged
+	}
+	return CodeStore
+}
 
 // Stop is why a fold ended for good: trying again would find the same.
 type Stop struct {

@@ -210,7 +210,7 @@ func (f *Fold) open() error {
 	}
 	db, err := f.dir.Create(f.id)
 	if err != nil {
-		return &Stop{CodeStore, err}
+		return &Stop{codeOf(err), err}
 	}
 	if have == "" {
 		if err := f.dir.SetCurrent(f.opt.Name, want); err != nil {
@@ -224,7 +224,7 @@ func (f *Fold) open() error {
 func (f *Fold) openOther(have, want string) error {
 	db, err := f.dir.Open(f.opt.Name, have)
 	if err != nil {
-		return &Stop{CodeStore, err}
+		return &Stop{codeOf(err), err}
 	}
 	f.set(func() { f.db = db })
 	return &Stop{CodeIdentity, hint.Error(

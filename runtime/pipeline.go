@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/foldrun/foldrun/hint"
 	"github.com/foldrun/foldrun/runtime/source"
 	"github.com/foldrun/foldrun/store"
 )
@@ -52,11 +53,13 @@ func (p *pipeline) run(ctx context.Context, src *source.Source, workers []*trans
 	defer stop(nil)
 	var all sync.WaitGroup
 	var sourceErr error
+	read := make(chan struct{}) // closed when the source has handed on its last batch
 	all.Go(func() {
-		p.stage(reading, "pull", func(ctx context.Context) { sourceErr = src.Run(ctx, p.db.State().Position(), p.pipe) })
+		defer close(read)
+		sourceErr = src.Run(reading, p.db.State().Position(), p.pipe)
 		stop(sourceErr)
 	})
-	all.Go(func() { p.stage(reading, "dispatch", p.dispatch) })
+	all.Go(func() { p.dispatch(read) })
 	// What was read is finished even when ctx is done: workers do not see it.
 	for _, t := range workers {
 		all.Go(func() {
@@ -84,24 +87,22 @@ func (p *pipeline) stage(ctx context.Context, name string, f func(ctx context.Co
 	pprof.Do(ctx, pprof.Labels("fold", p.fold.opt.Name, "stage", name), f)
 }
 
-// dispatch hands the source's batches to the workers and, in the same order, to the committer. Once reading is over it
-// hands on what is left and ends.
-func (p *pipeline) dispatch(reading context.Context) {
+// dispatch hands the source's batches to the workers and, in the same order, to the committer, until all is read.
+func (p *pipeline) dispatch(read <-chan struct{}) {
 	defer close(p.order)
 	defer close(p.work)
 	for {
 		select {
 		case b := <-p.pipe.Out:
 			p.launch(b)
-		case <-reading.Done():
-			for {
-				select {
-				case b := <-p.pipe.Out:
-					p.launch(b)
-				default:
-					return
-				}
-			}
+			continue
+		case <-read:
+		}
+		select {
+		case b := <-p.pipe.Out:
+			p.launch(b)
+		default:
+			return
 		}
 	}
 }
@@ -209,7 +210,7 @@ func (p *pipeline) store(ctx context.Context, x part) error {
 			}
 			return &Stop{CodeStore, err}
 		}
-		p.fold.pause(CodeDiskLow, err)
+		p.fold.pause(CodeDiskLow, hint.Error(err, "free space there, or lower [store] min_free_disk: the fold goes on by itself"))
 		select {
 		case <-time.After(diskPause):
 		case <-ctx.Done():

@@ -122,7 +122,7 @@ func (s *Status) source(src source.Status) {
 	s.Source = SourceStatus{src.State, src.Connected, src.Sessions, src.Resets, src.Duplicates, src.HeadLost}
 	switch {
 	case src.State == source.StateWaiting:
-		s.State, s.Code, s.Reason = StateWaiting, src.Code, src.Reason
+		s.State, s.Code, s.Reason, s.Hint = StateWaiting, src.Code, src.Reason, src.Hint
 	case s.CaughtUp:
 		s.State = StateFollowing
 	case src.State == source.StateReading:

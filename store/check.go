@@ -50,8 +50,8 @@ const MaxProblems = 100
 func (db *DB) Check() (*Report, error) {
 	c := checker{report: &Report{}, indexes: make([]IndexState, len(db.specs))}
 	v, err := db.View()
-	if pebble.IsCorruptionError(err) {
-		c.problem(Problem{Kind: "damage", Text: err.Error()})
+	if IsDamage(err) {
+		c.problem(Problem{Kind: "damage", Text: plain(err).Error()})
 		return c.report, nil
 	}
 	if err != nil {
@@ -61,11 +61,11 @@ func (db *DB) Check() (*Report, error) {
 	c.v, c.report.State = v, v.state
 	for _, pass := range []func() error{c.rows, c.lineages, c.quarantine, c.expiry, c.strangers, c.sums, c.points} {
 		if err := pass(); err != nil {
-			if !pebble.IsCorruptionError(err) {
+			if !IsDamage(err) {
 				return nil, fmt.Errorf("store: check: %w", err)
 			}
-			db.setDamage(err)
-			c.problem(Problem{Kind: "damage", Text: err.Error()})
+			db.setDamage(plain(err))
+			c.problem(Problem{Kind: "damage", Text: plain(err).Error()})
 			return c.report, nil
 		}
 	}
@@ -89,7 +89,7 @@ type checker struct {
 	queuedPairs, expiryPairs Digest
 	heldCount, expiryCount   uint64
 
-	buf, key, seen []byte
+	buf, key, seen, scratch []byte
 }
 
 func (c *checker) problem(p Problem) {
@@ -125,17 +125,19 @@ func (c *checker) between(from, to []byte, f func(k, v []byte) error) error {
 
 // pair hashes a row as its key, its owner and its content; seq counts only where rows carry it.
 func (c *checker) pair(index uint16, key, source []byte, h Hash, expiry int64, seq uint64) Hash {
-	c.buf = appendHash(c.buf[:0], h)
+	c.buf = appendHash(binary.BigEndian.AppendUint16(c.buf[:0], index), h)
 	c.buf = appendU64(appendI64(c.buf, expiry), seq)
 	c.buf = append(appendBytes(c.buf, key), source...)
-	sum, _ := rowHash(nil, "", binary.BigEndian.AppendUint16(nil, index), nil, c.buf, 0)
-	return sum
+	return c.hash("", nil, nil, c.buf, 0)
 }
 
 // mark hashes a source key with a number: a seq or a time.
-func (c *checker) mark(source []byte, n uint64) Hash {
-	sum, _ := rowHash(nil, "", nil, source, nil, int64(n))
-	return sum
+func (c *checker) mark(source []byte, n uint64) Hash { return c.hash("", nil, source, nil, int64(n)) }
+
+// hash is rowHash with the checker's scratch.
+func (c *checker) hash(index string, key, source, value []byte, expiry int64) (h Hash) {
+	h, c.scratch = rowHash(c.scratch, index, key, source, value, expiry)
+	return h
 }
 
 // rows counts and digests the rows.
@@ -149,10 +151,7 @@ func (c *checker) rows() error {
 		}
 		c.key = key
 		spec := c.v.db.specs[index]
-		value, expiry, seq, err := splitRowValue(v)
-		if err == nil && (v[0]&rowSeq != 0) != (spec.Collisions == Latest) {
-			err = errFlags
-		}
+		value, expiry, seq, err := spec.split(v)
 		if err != nil {
 			c.problem(Problem{Kind: "row", Index: spec.Name, Key: key, Source: source, Text: err.Error()})
 			return nil
@@ -160,11 +159,20 @@ func (c *checker) rows() error {
 		if expiry != 0 && expiry <= c.v.state.ExpiredTo {
 			c.problem(Problem{Kind: "row", Index: spec.Name, Key: key, Source: source, Text: "stands although it expired"})
 		}
-		h, _ := rowHash(nil, spec.Name, key, source, value, expiry)
+		h := c.hash(spec.Name, key, source, value, expiry)
 		c.indexes[index].added(h)
 		c.rowPairs = c.rowPairs.add(c.pair(index, key, source, h, expiry, seq))
 		return nil
 	})
+}
+
+// split takes the value of a row of the index apart.
+func (x *IndexSpec) split(v []byte) (value []byte, expiry int64, seq uint64, err error) {
+	value, expiry, seq, err = splitRowValue(v)
+	if err == nil && (v[0]&rowSeq != 0) != (x.Collisions == Latest) {
+		err = errFlags
+	}
+	return value, expiry, seq, err
 }
 
 // lineages sums what the lineages say they own.

@@ -58,6 +58,9 @@ func (db *DB) Commit(b *Batch, pos Position, now int64) (Committed, error) {
 	if db.failed != nil {
 		return done, db.failed
 	}
+	if db.env.ReadOnly {
+		return done, ErrReadOnly
+	}
 	if err := db.checkCommit(b, pos); err != nil {
 		return done, err
 	}
@@ -66,7 +69,8 @@ func (db *DB) Commit(b *Batch, pos Position, now int64) (Committed, error) {
 	}
 	state := db.state.Load().clone()
 	state.ExpiredTo = max(state.ExpiredTo, now)
-	w := db.pebble.NewBatchWithSize(len(b.slab) + 64*len(b.rows) + 4096)
+	w := db.pebble.NewBatchWithSize(len(b.slab)+128*len(b.rows)+64*len(b.changes)+4096,
+		pebble.WithMaxRetainedSizeBytes(int(2*db.env.Memory.Batch)))
 	defer w.Close()
 	c := &db.commit
 	c.slab, c.writes = c.slab[:0], c.writes[:0]

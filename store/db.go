@@ -44,6 +44,9 @@ type DB struct {
 
 // Create opens the generation of id, making it if it is not there.
 func (d *Dir) Create(id Identity) (*DB, error) {
+	if d.opt.ReadOnly {
+		return nil, ErrReadOnly
+	}
 	generation, err := id.Generation()
 	if err != nil {
 		return nil, err
@@ -74,14 +77,14 @@ func (d *Dir) open(fold, generation string, create *Identity) (*DB, error) {
 	case errors.Is(err, pebble.ErrDBDoesNotExist):
 		return nil, db.absent()
 	case pebble.IsCorruptionError(err):
-		return nil, hint.Error(fmt.Errorf("store: open %s: %w", db.path, err), "remove the directory: the fold is built again")
+		return nil, hint.Error(fmt.Errorf("store: open %s: %w", db.path, plain(err)), rebuildHint)
 	case err != nil:
 		return nil, hint.Error(fmt.Errorf("store: open %s: %w", db.path, err), diskHint)
 	}
 	db.pebble = p
 	db.opened.Store(true)
 	if err := db.load(create); err != nil {
-		return nil, errors.Join(fmt.Errorf("store: open %s: %w", db.path, err), p.Close())
+		return nil, errors.Join(fmt.Errorf("store: open %s: %w", db.path, plain(err)), p.Close())
 	}
 	return db, nil
 }
@@ -109,8 +112,8 @@ func (db *DB) options(mustExist bool) *pebble.Options {
 		CompactionConcurrencyRange:  func() (int, int) { return 1, 1 },
 		MaxOpenFiles:                openFiles,
 		EventListener: &pebble.EventListener{
-			DataCorruption:  func(i pebble.DataCorruptionInfo) { db.setDamage(errors.New(i.String())) },
-			BackgroundError: func(err error) { db.env.Log.Warn("store background error", "path", db.path, "err", err) },
+			DataCorruption:  func(i pebble.DataCorruptionInfo) { db.setDamage(fmt.Errorf("%s: %w", i.Path, i.Details)) },
+			BackgroundError: db.backgroundError,
 			FlushEnd:        func(i pebble.FlushInfo) { db.background(&db.flushes, i.Err) },
 			CompactionEnd:   func(i pebble.CompactionInfo) { db.background(&db.compactions, i.Err) },
 		},
@@ -132,7 +135,7 @@ func (db *DB) load(create *Identity) error {
 		id, err = db.get(keyIdentity)
 	}
 	if err != nil {
-		return hint.Error(fmt.Errorf("its identity: %w", err), "remove the directory: the fold is built again")
+		return hint.Error(fmt.Errorf("its identity: %w", err), rebuildHint)
 	}
 	if generationOf(id) != db.generation {
 		return hint.Error(fmt.Errorf("its identity is that of generation %s, not of the directory's name", generationOf(id)),

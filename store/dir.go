@@ -56,8 +56,14 @@ type Dir struct {
 // ErrLocked is returned by OpenDir when another process has the directory.
 var ErrLocked = errors.New("data directory is in use by another process")
 
-// diskHint is the mend of what fails for the disk's sake.
-const diskHint = "see that the disk works and has room, then start again"
+// ErrReadOnly is returned by what would write into a directory that was opened with Options.ReadOnly.
+var ErrReadOnly = errors.New("store: data directory is open for reading only")
+
+// Mends: of what fails for the disk's sake, and of a store whose files are damaged.
+const (
+	diskHint    = "see that the disk works and has room, then start again"
+	rebuildHint = "remove the directory: the fold is built again"
+)
 
 // openFiles is the number of table files that all folds together keep open.
 const openFiles = 1024
@@ -216,6 +222,9 @@ func (d *Dir) Current(fold string) (string, error) {
 
 // SetCurrent makes a generation the one that serves. It is on disk when SetCurrent returns.
 func (d *Dir) SetCurrent(fold, generation string) error {
+	if d.opt.ReadOnly {
+		return ErrReadOnly
+	}
 	return d.replaceFile(d.foldPath(fold, "CURRENT"), []byte(generation+"\n"))
 }
 

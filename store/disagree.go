@@ -53,11 +53,15 @@ func (c *checker) orphans() error {
 	var l lineage
 	return c.each(kindRow, func(k, v []byte) error {
 		index, key, source, ok := splitRowKey(k, nil)
-		value, expiry, seq, err := splitRowValue(v)
-		if !ok || err != nil || int(index) >= len(c.indexes) {
+		if !ok || int(index) >= len(c.indexes) {
 			return nil // named already
 		}
-		p := Problem{Kind: "row", Index: c.v.db.specs[index].Name, Key: key, Source: source}
+		spec := &c.v.db.specs[index]
+		value, expiry, seq, err := spec.split(v)
+		if err != nil {
+			return nil // named already
+		}
+		p := Problem{Kind: "row", Index: spec.Name, Key: key, Source: source}
 		found, err := c.lineage(source, &l)
 		if err != nil {
 			return err
@@ -67,7 +71,7 @@ func (c *checker) orphans() error {
 			c.problem(p)
 			return nil
 		}
-		h, _ := rowHash(nil, p.Index, key, source, value, expiry)
+		h := c.hash(p.Index, key, source, value, expiry)
 		if p.Text = c.ownedAs(&l, index, key, h, expiry, seq); p.Text != "" {
 			c.problem(p)
 		}

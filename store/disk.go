@@ -47,6 +47,16 @@ func (db *DB) background(stuck *atomic.Int32, err error) {
 	}
 }
 
+// backgroundError logs what went wrong in the background; a damaged table fails every compaction of it, ten times a
+// second, and is named once.
+func (db *DB) backgroundError(err error) {
+	if pebble.IsCorruptionError(err) {
+		db.setDamage(err)
+		return
+	}
+	db.env.Log.Warn("store background error", "path", db.path, "err", err)
+}
+
 // diskRoom returns ErrDiskLow when a commit could bring the disk below its minimum. What the memtables of all folds
 // hold is on its way to the disk a second time and counts as used.
 func (db *DB) diskRoom() error {
@@ -66,6 +76,7 @@ func (db *DB) diskRoom() error {
 
 // setDamage remembers the first corruption that was found.
 func (db *DB) setDamage(err error) {
+	err = plain(err)
 	if db.damage.CompareAndSwap(nil, &err) {
 		db.env.Log.Error("store is damaged", "path", db.path, "err", err)
 	}

@@ -10,13 +10,14 @@ import (
 // quarantine stages the failure of a source key.
 func (c *committer) quarantine(w *pebble.Batch, source []byte, ch *change, f *Failure) error {
 	c.key = appendQuarantineKey(c.key[:0], source)
-	c.buf = appendI64(appendU64(c.buf[:0], ch.seq), ch.time)
-	c.buf = appendString(c.buf, f.Code)
-	c.buf = binary.AppendUvarint(c.buf, uint64(f.Number))
-	c.buf = appendString(c.buf, f.Message)
-	c.buf = appendString(c.buf, f.Module)
-	c.buf = appendBytes(c.buf, f.Update)
+	c.buf = appendFailure(c.buf[:0], ch.seq, ch.time, f)
 	return w.Set(c.key, c.buf, nil)
+}
+
+func appendFailure(dst []byte, seq uint64, time int64, f *Failure) []byte {
+	dst = appendString(appendI64(appendU64(dst, seq), time), f.Code)
+	dst = appendString(binary.AppendUvarint(dst, uint64(f.Number)), f.Message)
+	return appendBytes(appendString(dst, f.Module), f.Update)
 }
 
 // Quarantined is one source key in quarantine.

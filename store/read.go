@@ -27,7 +27,7 @@ func (db *DB) View() (*View, error) {
 	v := &View{db: db, snap: db.pebble.NewSnapshot()}
 	if err := v.load(); err != nil {
 		v.Close()
-		return nil, fmt.Errorf("store: view: %w", err)
+		return nil, fmt.Errorf("store: view: %w", plain(err))
 	}
 	return v, nil
 }
@@ -162,11 +162,11 @@ func (v *View) read(index int, lower, upper []byte, r Range, f func(Row) bool) e
 	if cerr := it.Close(); err == nil {
 		err = cerr
 	}
-	if pebble.IsCorruptionError(err) {
-		v.db.setDamage(err)
+	if IsDamage(err) {
+		v.db.setDamage(plain(err))
 	}
 	if err != nil {
-		return fmt.Errorf("store: read index %s: %w", v.db.specs[index].Name, err)
+		return fmt.Errorf("store: read index %s: %w", v.db.specs[index].Name, plain(err))
 	}
 	return nil
 }

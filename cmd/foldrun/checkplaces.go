@@ -104,6 +104,10 @@ func (k *checker) nats(ctx context.Context) {
 	for _, name := range slices.Sorted(maps.Keys(k.links)) {
 		l := k.links[name]
 		switch {
+		case l.err == nil && l.context != "":
+			k.fact("connection %s: %s, of the context %s", name, source.At(l.conn), l.context)
+		case l.err == nil:
+			k.fact("connection %s: %s", name, source.At(l.conn))
 		case l.err != nil && l.away:
 			k.warn(l.err)
 		case l.err != nil:
@@ -130,9 +134,23 @@ func (k *checker) stream(ctx context.Context, fc config.Fold, l link) {
 		k.problem(fmt.Errorf("fold %s: %w", fc.Name, err))
 		return
 	}
+	missing, err := src.Denied(ctx)
+	for _, err := range missing {
+		k.problem(fmt.Errorf("fold %s: %w", fc.Name, err))
+	}
+	if err != nil {
+		k.warn(fmt.Errorf("fold %s: not all permissions were tried: %w", fc.Name, err))
+	}
 	st := src.Status()
-	if st.Reason != "" {
-		k.warn(hint.Error(fmt.Errorf("fold %s: stream %s: %s", fc.Name, st.Stream, st.Reason), "a start waits for it"))
+	switch {
+	case st.Code == source.CodeDenied:
+		return // told just now
+	case st.Reason != "":
+		mend := st.Hint
+		if mend == "" {
+			mend = "a start waits for it"
+		}
+		k.warn(hint.Error(fmt.Errorf("fold %s: stream %s: %s", fc.Name, st.Stream, st.Reason), "%s", mend))
 		return
 	}
 	k.fact("fold %s: stream %s, %d messages, last seq %d", fc.Name, st.Stream, st.Messages, st.LastSeq)

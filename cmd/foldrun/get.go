@@ -31,6 +31,9 @@ func get(c *cobra.Command, f *rowFlags, name, text string) error {
 	if err != nil {
 		return err
 	}
+	if err := exclusive(c, "key-hex", "key-base64"); err != nil {
+		return err
+	}
 	key, err := f.key(text)
 	if err != nil {
 		return err

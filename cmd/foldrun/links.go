@@ -13,10 +13,11 @@ import (
 
 // A link is a connection to NATS that folds share, or why it could not be set up.
 type link struct {
-	conn   *source.Conn
-	domain string // of JetStream, as the connection's context names it
-	err    error
-	away   bool // err is of the server or the way there: nothing is wrong with the configuration
+	conn    *source.Conn
+	domain  string // of JetStream, as the configuration or the connection's context names it
+	context string // the context that the connection is of, "" for none
+	err     error
+	away    bool // err is of the server or the way there: nothing is wrong with the configuration
 }
 
 // connect sets up the connections that the folds use, by name. A server that is away is no error, unless once: then
@@ -46,8 +47,9 @@ func connectOne(name string, n config.NATS, once bool, log *slog.Logger) (l link
 		l.domain = t.Domain
 	}
 	if l.conn, err = source.Connect(t, log); err != nil {
-		l.err, l.away = fmt.Errorf("connection %s: %w", name, err), once
+		l.err, l.away = fmt.Errorf("connection %s: %w", name, err), source.Unreachable(err)
 	}
+	l.context = t.Context
 	return l
 }
 
@@ -58,11 +60,17 @@ func natsTarget(n config.NATS) (t source.Target, err error) {
 	if n.Creds.Env != "" || n.NKey.Env != "" {
 		return t, hint.Error(errors.New("creds and nkey are read from files"), "write the path of the file")
 	}
-	if t.Password, err = n.Password.Read(); err != nil {
+	secrets := func() (password, token string, err error) {
+		if password, err = n.Password.Read(); err == nil {
+			token, err = n.Token.Read()
+		}
+		return password, token, err
+	}
+	if t.Password, t.Token, err = secrets(); err != nil {
 		return t, err
 	}
-	if t.Token, err = n.Token.Read(); err != nil {
-		return t, err
+	if t.Password != "" || t.Token != "" {
+		t.Secrets = secrets
 	}
 	// Opened here only to say at once what is missing: the connection reads them when it needs them.
 	for _, path := range []string{t.Creds, t.NKey, t.TLSCA, t.TLSCert, t.TLSKey} {

@@ -69,7 +69,11 @@ func (f *stored) Status() runtime.Status {
 	if db := f.Store(); db != nil {
 		return runtime.StoreStatus(db)
 	}
-	return runtime.Status{Name: f.name, State: runtime.StateStopped, Code: runtime.CodeStore, Reason: f.err.Error(), Hint: hint.Of(f.err)}
+	s := runtime.Status{Name: f.name, State: runtime.StateStopped, Code: runtime.CodeStore, Reason: f.err.Error(), Hint: hint.Of(f.err)}
+	if store.IsDamage(f.err) {
+		s.Code = runtime.CodeDamaged
+	}
+	return s
 }
 
 func (f *stored) close() error {

@@ -26,6 +26,8 @@ var commands = []func() *cobra.Command{
 	versionCommand,
 }
 
+func init() { cobra.EnableCommandSorting = false }
+
 // The exit codes.
 const (
 	exitDone      = 0
@@ -89,7 +91,6 @@ what that yields in indexes on disk, which it answers queries from.`,
 		},
 	}
 	root.SuggestionsMinimumDistance = 2
-	cobra.EnableCommandSorting = false
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return hint.Error(misuse{err}, "%s --help lists the flags", c.CommandPath())
 	})

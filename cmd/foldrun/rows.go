@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"strconv"
 	"strings"
@@ -31,11 +32,18 @@ func (f *rowFlags) flags(c *cobra.Command) {
 	c.Flags().BoolVar(&f.claimants, "claimants", false, `every row of a key, though the index's collisions are "latest"`)
 	c.Flags().BoolVar(&f.asHex, "key-hex", false, "keys on the command line are hexadecimal")
 	c.Flags().BoolVar(&f.asBase64, "key-base64", false, "keys on the command line are base64, of either alphabet")
-	c.MarkFlagsMutuallyExclusive("key-hex", "key-base64")
 }
 
 func (f *rowFlags) scope() client.Range {
 	return client.Range{Reverse: f.reverse, Claimants: f.claimants}
+}
+
+// exclusive refuses two flags given together.
+func exclusive(c *cobra.Command, one, other string) error {
+	if c.Flags().Changed(one) && c.Flags().Changed(other) {
+		return hint.Error(misuse{fmt.Errorf("--%s and --%s exclude each other", one, other)}, "give one of them")
+	}
+	return nil
 }
 
 // key returns the bytes that a key on the command line stands for.

@@ -41,7 +41,6 @@ When no foldrun runs on the data directory, it is read as it stands.`,
 	c.Flags().StringVar(&f.end, "end", "", "only keys before this one")
 	c.Flags().IntVar(&f.limit, "limit", 100, "rows at most")
 	c.Flags().BoolVar(&f.all, "all", false, "no limit")
-	c.MarkFlagsMutuallyExclusive("limit", "all")
 	return c
 }
 
@@ -68,6 +67,9 @@ func (f *scanFlags) scope() (r client.Range, err error) {
 func scan(c *cobra.Command, f *scanFlags, name string) error {
 	fold, index, err := target(name)
 	if err != nil {
+		return err
+	}
+	if err := errors.Join(exclusive(c, "limit", "all"), exclusive(c, "key-hex", "key-base64")); err != nil {
 		return err
 	}
 	r, err := f.scope()

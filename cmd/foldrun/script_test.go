@@ -41,7 +41,7 @@ const patience = 30 * time.Second
 //	take-port VAR               the same, but this test listens on it
 //	lock DIR                    hold the lock of a data directory
 //	unlock                      give it back
-//	damage DIR FOLD             flip a byte of each table file of the fold
+//	damage DIR FOLD [OFFSET]    flip a byte of each table file of the fold, in the middle or at an offset
 //	[exists-default]            condition: this machine has the default data directory
 //	exit CODE COMMAND ARG...    run a command that must exit with CODE
 func TestScript(t *testing.T) {
@@ -256,7 +256,7 @@ func cmdUnlock(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 func cmdDamage(ts *testscript.TestScript, neg bool, args []string) {
-	want(ts, neg, args, 2, 2, "damage DIR FOLD")
+	want(ts, neg, args, 2, 3, "damage DIR FOLD [OFFSET]")
 	tables, err := filepath.Glob(filepath.Join(ts.MkAbs(args[0]), "folds", args[1], "*", "*.sst"))
 	ts.Check(err)
 	if len(tables) == 0 {
@@ -265,7 +265,12 @@ func cmdDamage(ts *testscript.TestScript, neg bool, args []string) {
 	for _, name := range tables {
 		b, err := os.ReadFile(name)
 		ts.Check(err)
-		b[10] ^= 0xff
+		at := len(b) / 2
+		if len(args) > 2 {
+			at, err = strconv.Atoi(args[2])
+			ts.Check(err)
+		}
+		b[at] ^= 0xff
 		ts.Check(os.WriteFile(name, b, 0o644))
 	}
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -58,6 +59,10 @@ func verify(c *cobra.Command, who *client.Client, folds []string, asJSON bool) e
 		r, err := who.Verify(c.Context(), fold)
 		if err != nil {
 			tell(c.ErrOrStderr(), err)
+			var refused *client.Error
+			if errors.As(err, &refused) && refused.Code == "store_damaged" {
+				damaged = true
+			}
 			unread = true
 			continue
 		}

@@ -95,7 +95,7 @@ func (b *broker) fill(tb testing.TB, bucket string, n int) {
 		tb.Fatal(err)
 	}
 	for i := range n {
-		if _, err := b.js.PublishAsync(fmt.Sprintf("$KV.%s.key-%012d", bucket, i), value(i)); err != nil {
+		if _, err := b.js.PublishAsync(fmt.Sprintf("$KV.%s.key-%012d", bucket, i), value(i), jetstream.WithStallWait(time.Minute)); err != nil {
 			tb.Fatal(err)
 		}
 	}

@@ -15,6 +15,8 @@ import (
 const (
 	bucket  = "cities"
 	pending = 1024 // publishes that wait for their acknowledgement, at most
+	// patience is how long a busy machine may take over acknowledgements; nats.go gives up after 200 ms by itself.
+	patience = time.Minute
 )
 
 // load puts the data set into the bucket, telling progress how many records are in, unless the bucket has it already:
@@ -38,7 +40,7 @@ func load(ctx context.Context, conn *source.Conn, progress func(n int)) (loaded 
 	// A KV put is a publish to the key's subject; doing that without waiting for each answer is what makes it fast.
 	n := 0
 	err = cities.Each(func(key string, value []byte) error {
-		if _, err := js.PublishAsync("$KV."+bucket+"."+key, value); err != nil {
+		if _, err := js.PublishAsync("$KV."+bucket+"."+key, value, jetstream.WithStallWait(patience)); err != nil {
 			return err
 		}
 		n++
@@ -52,7 +54,7 @@ func load(ctx context.Context, conn *source.Conn, progress func(n int)) (loaded 
 	case <-js.PublishAsyncComplete():
 	case <-ctx.Done():
 		return false, ctx.Err()
-	case <-time.After(time.Minute):
+	case <-time.After(patience):
 		return false, errors.New("demo: load: the server did not acknowledge all records within a minute")
 	}
 	if left := js.PublishAsyncPending(); left > 0 {

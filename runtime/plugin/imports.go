@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/tetratelabs/wazero"
@@ -15,23 +16,30 @@ import (
 	"github.com/foldrun/foldrun/hint"
 )
 
-const maxLogLine = 1 << 10 // bytes of a guest's log line that are kept
+const (
+	maxLogLine = 1 << 10 // bytes of a guest's log line that are kept
+	maxMessage = 1 << 10 // bytes of why a record or a call failed that are kept
+)
 
-// checkImports refuses a module that asks for something it is not given.
-func checkImports(c wazero.CompiledModule) error {
-	for _, f := range c.ImportedFunctions() {
+// checkImports refuses a module that asks for something that provide did not put there.
+func (m *Module) checkImports() error {
+	for _, f := range m.compiled.ImportedFunctions() {
 		module, name, _ := f.Import()
-		switch {
-		case module == abi.ImportModule && name == abi.ImportLog:
-		case module == abi.ImportEnv && name == abi.ImportAbort:
-		case module == abi.ImportWASI:
-		default:
+		var have api.FunctionDefinition
+		if host := m.runtime.Module(module); host != nil {
+			have = host.ExportedFunctionDefinitions()[name]
+		}
+		if have == nil {
 			return hint.Error(fmt.Errorf("it imports %s.%s, which foldrun does not have", module, name),
-				"build it for %s: %s.%s, %s.%s and %s.* are all that may be imported",
+				"build it for %s: %s.%s, %s.%s and the functions of %s are all that may be imported",
 				abi.ExportMarker, abi.ImportModule, abi.ImportLog, abi.ImportEnv, abi.ImportAbort, abi.ImportWASI)
 		}
+		if !slices.Equal(f.ParamTypes(), have.ParamTypes()) || !slices.Equal(f.ResultTypes(), have.ResultTypes()) {
+			return hint.Error(fmt.Errorf("it imports %s.%s with the type %s -> %s, not %s -> %s", module, name,
+				types(f.ParamTypes()), types(f.ResultTypes()), types(have.ParamTypes()), types(have.ResultTypes())), "abi/ABI.md lists the imports with their types")
+		}
 	}
-	if len(c.ImportedMemories()) > 0 {
+	if len(m.compiled.ImportedMemories()) > 0 {
 		return hint.Error(errors.New("it imports its memory"), "link it so that it defines and exports %q", abi.ExportMemory)
 	}
 	return nil
@@ -82,12 +90,14 @@ func (sameBytes) Read(p []byte) (int, error) {
 // epoch is where a guest's clock stands, s since 1970: 2020-01-01T00:00:00Z.
 const epoch = 1577836800
 
+// guestClock is how far a guest's clock is from where it stands still, ns: what the guest slept in the call in hand.
+type guestClock struct{ slept int64 }
+
 // guestConfig is what an instance starts with: no name, arguments, environment, files; a clock that stands still but
 // for the guest's own sleeps, the same bytes as randomness, nothing on standard output.
-func guestConfig() wazero.ModuleConfig {
-	slept := int64(0)
+func guestConfig(c *guestClock) wazero.ModuleConfig {
 	return wazero.NewModuleConfig().WithName("").WithStartFunctions().WithRandSource(sameBytes{}).
-		WithWalltime(func() (int64, int32) { return epoch + slept/1e9, int32(slept % 1e9) }, 1).
-		WithNanotime(func() int64 { return slept }, 1).
-		WithNanosleep(func(ns int64) { slept += max(ns, 0) })
+		WithWalltime(func() (int64, int32) { return epoch + c.slept/1e9, int32(c.slept % 1e9) }, 1).
+		WithNanotime(func() int64 { return c.slept }, 1).
+		WithNanosleep(func(ns int64) { c.slept += max(ns, 0) })
 }

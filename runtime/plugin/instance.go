@@ -8,6 +8,7 @@ import (
 
 	"github.com/tetratelabs/wazero/api"
 	"github.com/tetratelabs/wazero/experimental"
+	"github.com/tetratelabs/wazero/sys"
 
 	"github.com/foldrun/foldrun/abi"
 	"github.com/foldrun/foldrun/hint"
@@ -16,6 +17,7 @@ import (
 // instance is one running copy of a module. It is for one goroutine.
 type instance struct {
 	module    *Module
+	clock     guestClock
 	guest     api.Module
 	memory    api.Memory
 	buffer    api.Function
@@ -35,17 +37,21 @@ type callError struct {
 func (e *callError) Error() string { return e.code + ": " + e.text }
 
 // errArena says that the guest has no room for a frame of this size.
-var errArena = &callError{"arena_too_small", "foldrun_buffer has no room for the record"}
+var errArena = &callError{"arena_too_small", "foldrun_buffer has no room for it"}
+
+// startHint is the mend of a module that fails before its first record.
+const startHint = "try the module where it was built, with this config and these limits: nothing else differs there"
 
 // start makes a fresh instance. Its errors are the module's, not a record's.
 func (m *Module) start(ctx context.Context) (*instance, error) {
 	ctx = experimental.WithMemoryAllocator(ctx, experimental.MemoryAllocatorFunc(allocate))
-	guest, err := m.runtime.InstantiateModule(ctx, m.compiled, guestConfig())
+	in := &instance{module: m}
+	guest, err := m.runtime.InstantiateModule(ctx, m.compiled, guestConfig(&in.clock))
 	if err != nil {
-		return nil, hint.Error(fmt.Errorf("plugin: module %s does not start: %w", m.manifest.Name, err), "run the module's own tests")
+		return nil, hint.Error(fmt.Errorf("plugin: module %s does not start: %w", m.manifest.Name, trapText(err)), "%s", startHint)
 	}
-	in := &instance{module: m, guest: guest, memory: guest.Memory(),
-		buffer: guest.ExportedFunction(abi.ExportBuffer), transform: guest.ExportedFunction(abi.ExportTransform)}
+	in.guest, in.memory = guest, guest.Memory()
+	in.buffer, in.transform = guest.ExportedFunction(abi.ExportBuffer), guest.ExportedFunction(abi.ExportTransform)
 	if err := in.initialize(ctx); err != nil {
 		in.close(ctx)
 		return nil, fmt.Errorf("plugin: module %s does not start: %w", m.manifest.Name, err)
@@ -58,8 +64,8 @@ func (in *instance) close(ctx context.Context) { in.guest.Close(ctx) }
 // initialize runs the reactor's start and gives the module its config.
 func (in *instance) initialize(ctx context.Context) error {
 	if f := in.guest.ExportedFunction(abi.ExportInitialize); f != nil {
-		if err := f.CallWithStack(ctx, in.stack[:1]); err != nil {
-			return fmt.Errorf("%s: %w", abi.ExportInitialize, trapText(err))
+		if err := in.invoke(ctx, f, 1); err != nil {
+			return hint.Error(fmt.Errorf("%s: %w", abi.ExportInitialize, trapText(err)), "%s", startHint)
 		}
 	}
 	f := in.guest.ExportedFunction(abi.ExportInit)
@@ -69,12 +75,12 @@ func (in *instance) initialize(ctx context.Context) error {
 	config := in.module.opt.Config
 	view, err := in.input(ctx, len(config))
 	if err != nil {
-		return err
+		return hint.Error(fmt.Errorf("its config of %d bytes: %w", len(config), err), "%s", startHint)
 	}
 	copy(view, config)
 	in.stack[0], in.stack[1] = uint64(in.arena), uint64(len(config))
-	if err := f.CallWithStack(ctx, in.stack[:2]); err != nil {
-		return fmt.Errorf("%s: %w", abi.ExportInit, trapText(err))
+	if err := in.invoke(ctx, f, 2); err != nil {
+		return hint.Error(fmt.Errorf("%s: %w", abi.ExportInit, trapText(err)), "%s", startHint)
 	}
 	if code := uint32(in.stack[0]); code != 0 {
 		return hint.Error(fmt.Errorf("%s refuses the config with code %d: %s", abi.ExportInit, code, in.lastError(ctx)),
@@ -83,12 +89,19 @@ func (in *instance) initialize(ctx context.Context) error {
 	return nil
 }
 
+// invoke calls a function of the guest with the first n values of the stack. The clock stands where it stood in every
+// other call.
+func (in *instance) invoke(ctx context.Context, f api.Function, n int) error {
+	in.clock.slept = 0
+	return f.CallWithStack(ctx, in.stack[:n])
+}
+
 // input returns a view of n bytes of the arena, asking the guest for a larger one if it must.
 func (in *instance) input(ctx context.Context, n int) ([]byte, error) {
 	if uint64(n) > uint64(in.room) {
 		in.room = 0
 		in.stack[0] = uint64(n)
-		if err := in.buffer.CallWithStack(ctx, in.stack[:1]); err != nil {
+		if err := in.invoke(ctx, in.buffer, 1); err != nil {
 			return nil, &callError{"trap", abi.ExportBuffer + ": " + trapText(err).Error()}
 		}
 		at := uint32(in.stack[0])
@@ -118,9 +131,9 @@ func (in *instance) call(ctx context.Context, u *abi.Updates, recs []int32, out 
 	in.calls++
 	n := abi.EncodeIn(view, u, recs)
 	in.stack[0], in.stack[1] = uint64(in.arena), uint64(n)
-	err = in.transform.CallWithStack(ctx, in.stack[:2])
+	err = in.invoke(ctx, in.transform, 2)
 	if err != nil {
-		if view, ok := in.memory.Read(in.arena, uint32(n)); ok {
+		if !in.guest.IsClosed() { // proc_exit closes it, and its memory is gone with it
 			progress = abi.Progress(view)
 		}
 		return progress, &callError{"trap", trapText(err).Error()}
@@ -142,19 +155,28 @@ func (in *instance) lastError(ctx context.Context) string {
 	if f == nil {
 		return "the module gives no reason"
 	}
-	if err := f.CallWithStack(ctx, in.stack[:1]); err != nil {
+	if err := in.invoke(ctx, f, 1); err != nil {
 		return "the module trapped when asked for the reason"
 	}
 	addr, length := abi.Unpack(in.stack[0])
-	text, ok := in.memory.Read(addr, min(length, maxLogLine))
+	text, ok := in.memory.Read(addr, min(length, maxMessage))
 	if !ok || length == 0 {
 		return "the module gives no reason"
 	}
-	return strings.ToValidUTF8(string(text), "�")
+	return message(text)
+}
+
+// message is a guest's text as it is kept: bounded, since a small frame can name much memory many times.
+func message(text []byte) string {
+	return strings.ToValidUTF8(string(text[:min(len(text), maxMessage)]), "�")
 }
 
 // trapText is the first line of what wazero says of a trap: the rest is a stack trace, which differs between builds.
 func trapText(err error) error {
+	var exit *sys.ExitError
+	if errors.As(err, &exit) {
+		return fmt.Errorf("the module exited with code %d", exit.ExitCode())
+	}
 	text, _, _ := strings.Cut(err.Error(), "\n")
 	return errors.New(strings.TrimSuffix(text, " (recovered by wazero)"))
 }

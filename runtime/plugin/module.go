@@ -27,7 +27,10 @@ type Options struct {
 	Log              *slog.Logger
 }
 
-const pageSize = 64 << 10
+const (
+	pageSize = 64 << 10
+	maxPages = 1<<16 - 1 // one less than wasm has: the size of a memory is then a u32
+)
 
 func (o *Options) defaults() {
 	set := func(p *int64, v int64) {
@@ -68,7 +71,7 @@ func Compile(ctx context.Context, wasm []byte, o Options) (*Module, error) {
 		return nil, err
 	}
 	m.runtime = wazero.NewRuntimeWithConfig(ctx, wazero.NewRuntimeConfig().
-		WithMemoryLimitPages(uint32(min(max(o.Memory/pageSize, 1), 65536))).WithDebugInfoEnabled(false))
+		WithMemoryLimitPages(uint32(min(max(o.Memory/pageSize, 1), maxPages))).WithDebugInfoEnabled(false))
 	if err := m.compile(ctx, wasm); err != nil {
 		return nil, errors.Join(err, m.runtime.Close(ctx))
 	}
@@ -102,10 +105,10 @@ func (m *Module) compile(ctx context.Context, wasm []byte) (err error) {
 	if err := checkExports(m.compiled); err != nil {
 		return err
 	}
-	if err := checkImports(m.compiled); err != nil {
+	if err := m.provide(ctx); err != nil {
 		return err
 	}
-	return m.provide(ctx)
+	return m.checkImports()
 }
 
 // checkExports refuses a module that lacks an export or has it with another type.

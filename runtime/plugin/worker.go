@@ -207,7 +207,7 @@ func (w *Worker) deliver(recs []int32, sink Sink) error {
 // verdict says whether a record failed: because the module says so, or because its entries break a limit.
 func (w *Worker) verdict(r abi.Result, e Entries) (f store.Failure, bad bool) {
 	if r.Status == abi.StatusError {
-		return store.Failure{Code: "module", Number: r.Code, Message: string(r.Message)}, true
+		return store.Failure{Code: "module", Number: r.Code, Message: message(r.Message)}, true
 	}
 	o := &w.module.opt
 	if e.n > o.EntriesPerRecord {

@@ -40,13 +40,17 @@ func faultOf(err error) *fault {
 	case errors.Is(err, store.ErrClosed):
 		return &fault{http.StatusServiceUnavailable, codeClosing, "foldrun is stopping", "ask again once it has started"}
 	}
-	return &fault{http.StatusServiceUnavailable, runtime.CodeStore, err.Error(), hint.Of(err)}
+	f = &fault{http.StatusServiceUnavailable, runtime.CodeStore, err.Error(), hint.Of(err)}
+	if store.IsDamage(err) {
+		f.code, f.hint = runtime.CodeDamaged, "stop foldrun and remove the generation's directory: the fold is built again from the stream"
+	}
+	return f
 }
 
-// fail replies with an error. What is the server's own is logged, without the query: keys are the users'.
+// fail replies with an error. A store that could not be read is logged, without the query: keys are the users'.
 func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	f := faultOf(err)
-	if f.status >= 500 && f.code != codeBusy {
+	if f != err && f.code != codeClosing {
 		s.opt.Log.Warn("request failed", "path", r.URL.Path, "code", f.code, "err", f.message)
 	}
 	var body struct {

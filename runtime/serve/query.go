@@ -104,9 +104,13 @@ func (p *params) limit() int {
 
 // done returns the first problem; a parameter that nobody asked for is one.
 func (p *params) done() error {
+	known := "nothing is asked with parameters here"
+	if len(p.known) > 0 {
+		known = "known are " + strings.Join(p.known, ", ")
+	}
 	for _, name := range slices.Sorted(maps.Keys(p.values)) {
 		if !slices.Contains(p.known, name) {
-			p.bad("known are "+strings.Join(p.known, ", "), "there is no parameter %q", name)
+			p.bad(known, "there is no parameter %q", name)
 		}
 	}
 	return p.err

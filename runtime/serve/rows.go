@@ -8,13 +8,11 @@ import (
 	"strings"
 	"time"
 
-	"github.com/foldrun/foldrun/runtime"
 	"github.com/foldrun/foldrun/store"
 )
 
 // A target is an index as it is read by one request.
 type target struct {
-	db    *store.DB
 	view  *store.View
 	index int
 }
@@ -71,10 +69,10 @@ func (s *Server) open(w http.ResponseWriter, r *http.Request) (*target, error) {
 	}
 	view, err := db.View()
 	if err != nil {
-		return nil, readFault(db, err)
+		return nil, err
 	}
 	position(w, db, view.State())
-	return &target{db, view, index}, nil
+	return &target{view, index}, nil
 }
 
 // position sets the headers that say what a reply reflects.
@@ -89,15 +87,6 @@ func position(w http.ResponseWriter, db *store.DB, state *store.State) {
 
 func rfc3339(ns int64) string { return time.Unix(0, ns).UTC().Format(time.RFC3339Nano) }
 
-// readFault says that a store could not be read, and whether a damaged file is why.
-func readFault(db *store.DB, err error) error {
-	if db.Damage() == nil {
-		return err
-	}
-	return &fault{http.StatusServiceUnavailable, runtime.CodeDamaged, err.Error(),
-		"stop foldrun and remove the generation's directory: the fold is built again from the stream"}
-}
-
 func (s *Server) get(w http.ResponseWriter, r *http.Request) error {
 	key, rg, limit, err := getQuery(r)
 	if err != nil {
@@ -111,7 +100,7 @@ func (s *Server) get(w http.ResponseWriter, r *http.Request) error {
 	err = t.view.Get(t.index, key, rg, p.add)
 	t.close()
 	if err != nil {
-		return readFault(t.db, err)
+		return err
 	}
 	if p.n == 0 && rg.After == nil {
 		return &fault{http.StatusNotFound, codeNotFound, "not found", ""}
@@ -133,7 +122,7 @@ func (s *Server) scan(w http.ResponseWriter, r *http.Request) error {
 	err = t.view.Scan(t.index, rg, p.add)
 	t.close()
 	if err != nil {
-		return readFault(t.db, err)
+		return err
 	}
 	s.send(w, r, http.StatusOK, p.end(true))
 	return nil

@@ -76,7 +76,7 @@ func (s *Server) check(w http.ResponseWriter, r *http.Request) error {
 	found, err := db.Check()
 	deadline.SetWriteDeadline(time.Now().Add(replyTimeout))
 	if err != nil {
-		return readFault(db, err)
+		return err
 	}
 	if len(found.State.Indexes) > 0 { // else its state could not be read
 		position(w, db, &found.State)

@@ -1,0 +1,77 @@
+package client
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+)
+
+func serve(t *testing.T, h http.HandlerFunc) *Client {
+	s := httptest.NewServer(h)
+	t.Cleanup(s.Close)
+	return New(s.URL + "/")
+}
+
+// TestChanged ends a scan whose index is replaced under it.
+func TestChanged(t *testing.T) {
+	page := 0
+	c := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		page++
+		w.Header().Set("Foldrun-Generation", fmt.Sprint(page/2)) // 0, 1
+		fmt.Fprint(w, `{"rows":[{"key":"k","value":"v","source":"s"}],"more":true,"next":{"after_key":"k","after_source":"s"}}`)
+	})
+	rows := 0
+	for _, err := range c.Scan(context.Background(), "f", "i", Range{}) {
+		if err == nil {
+			rows++
+			continue
+		}
+		if !errors.Is(err, ErrChanged) {
+			t.Error(err)
+		}
+	}
+	if rows != 1 || page != 2 {
+		t.Errorf("%d rows of %d pages", rows, page)
+	}
+}
+
+func TestErrors(t *testing.T) {
+	reply := `{"error":{"code":"unknown_fold","message":"there is no fold \"f\"","hint":"there are none"}}`
+	c := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Foldrun-Seq", "5")
+		w.WriteHeader(http.StatusNotFound)
+		fmt.Fprint(w, reply)
+	})
+	var refused *Error
+	_, err := c.Status(context.Background())
+	if !errors.As(err, &refused) || refused.Code != "unknown_fold" || refused.Hint != "there are none" || refused.At.Seq != 5 || errors.Is(err, ErrNotFound) {
+		t.Errorf("%+v", err)
+	}
+	reply = `{"error":{"code":"not_found","message":"not found"}}`
+	if _, err := c.Get(context.Background(), "f", "i", nil, Range{}); !errors.Is(err, ErrNotFound) {
+		t.Error(err)
+	}
+	reply = "404 page not found"
+	if _, err := c.Verify(context.Background(), "f"); !errors.As(err, &refused) || refused.Code != "not_foldrun" {
+		t.Error(err)
+	}
+	// A key is nobody's business but the caller's.
+	_, err = New("127.0.0.1:1").Get(context.Background(), "f", "i", []byte("secret"), Range{})
+	if err == nil || strings.Contains(err.Error(), "secret") {
+		t.Error(err)
+	}
+}
+
+func TestBytes(t *testing.T) {
+	for _, text := range []string{"7", `{"base64":7}`, `{"base64":"!"}`, `{}`, `[]`} {
+		var b Bytes
+		if err := json.Unmarshal([]byte(text), &b); err == nil {
+			t.Errorf("%s is read as %q", text, b)
+		}
+	}
+}
