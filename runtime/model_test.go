@@ -1,0 +1,126 @@
+package runtime
+
+import (
+	"flag"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/foldrun/foldrun/runtime/source"
+	"github.com/foldrun/foldrun/store"
+)
+
+var roundsFlag = flag.Int("model.rounds", 80, "rounds of the model-based test")
+
+// A trial is one fold over one bucket, changed and restarted at random, and compared with its twin after each round.
+type trial struct {
+	*churn
+	path   string
+	rng    *rand.Rand // of the fold: what changes the keys has its own
+	tamper func(*source.Batch)
+
+	starts, abandoned int
+	inFlight          int32
+	updates           uint64
+	coalesced         uint64
+}
+
+func newTrial(t testing.TB, rng *rand.Rand, history uint8) *trial {
+	s := newSite(t)
+	c := &churn{site: s, bucket: "model", kv: s.bucket("model", history), rng: rand.New(rand.NewPCG(rng.Uint64(), 1))}
+	return &trial{churn: c, path: t.TempDir(), rng: rng}
+}
+
+// start runs the fold with batch cuts, workers and a sync of its own.
+func (x *trial) start() *runner {
+	x.t.Helper()
+	o := x.modelFold(x.bucket)
+	o.Source.BatchRecords = 1 + x.rng.IntN(64)
+	o.Source.BatchBytes = 1 << (9 + x.rng.IntN(12)) // a small one cuts what large batches yield into parts
+	o.Workers = 1 + x.rng.IntN(4)
+	o.Batches = 2 + x.rng.IntN(6)
+	x.starts++
+	if x.tamper != nil {
+		o.Source.BatchRecords, o.Source.BatchBytes = 64, 1<<20 // whole batches: a part's position is that of its last record
+	}
+	sync := []store.Sync{store.SyncAlways, store.SyncSecond, store.SyncNever}[x.rng.IntN(3)]
+	return startBroken(x.t, x.path, store.Options{Sync: sync}, o, x.tamper)
+}
+
+// end stops the fold in one way or the other, wherever it stands.
+func (x *trial) end(r *runner) {
+	x.t.Helper()
+	defer func() {
+		s := r.Status().Counts
+		x.inFlight = max(x.inFlight, s.InFlight)
+		x.updates += s.Updates
+		x.coalesced += s.Coalesced
+	}()
+	if x.rng.IntN(2) == 0 {
+		x.abandoned++
+		r.abandon()
+		return
+	}
+	r.stop()
+}
+
+// round changes keys while the fold stops and starts, waits until the fold has caught up, and compares.
+func (x *trial) round() differences {
+	x.t.Helper()
+	r := x.start()
+	if x.rng.IntN(3) == 0 { // the changes are there before the fold is
+		x.end(r)
+		x.burst(1000)
+		x.some(100)
+		r = x.start()
+	}
+	changed := make(chan struct{})
+	go func() {
+		defer close(changed)
+		x.burst(x.churn.rng.IntN(300))
+		x.some(300)
+		x.burst(x.churn.rng.IntN(300))
+	}()
+	for range x.rng.IntN(4) {
+		for range x.rng.IntN(20) {
+			select {
+			case <-r.Moved():
+			case <-changed:
+			}
+		}
+		x.end(r)
+		r = x.start()
+	}
+	<-changed
+	last, clock := x.site.end(x.bucket)
+	r.reach(last)
+	d := compare(x.t, r.Store(), fold(x.live(x.bucket), last, clock, defaultLimits))
+	x.end(r)
+	return d
+}
+
+// TestModel compares a fold with its twin after each of many rounds of changes, stops and restarts.
+func TestModel(t *testing.T) {
+	rng := seeded(t)
+	t.Run("history 1", func(t *testing.T) { newTrial(t, rng, 1).rounds(*roundsFlag / 2) })
+	t.Run("history 64", func(t *testing.T) { // what was overwritten is still delivered: hot keys fill neighbouring batches
+		x := newTrial(t, rng, 64)
+		x.rounds(*roundsFlag - *roundsFlag/2)
+		if x.inFlight < 3 {
+			t.Errorf("never more than %d batches were in flight: this shows nothing of the pipeline", x.inFlight)
+		}
+	})
+}
+
+func (x *trial) rounds(n int) {
+	x.t.Helper()
+	for round := range n {
+		if d := x.round(); len(d) > 0 {
+			for _, text := range d {
+				x.t.Error(text)
+			}
+			x.t.Fatalf("round %d: the store is not what the source makes it", round)
+		}
+	}
+	x.t.Logf("%d rounds, %d starts, %d of them abandoned, %d updates folded, %d of them coalesced, %d batches in flight at most",
+		n, x.starts, x.abandoned, x.updates, x.coalesced, x.inFlight)
+}
