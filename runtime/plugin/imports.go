@@ -90,6 +90,9 @@ func (sameBytes) Read(p []byte) (int, error) {
 // epoch is where a guest's clock stands, s since 1970: 2020-01-01T00:00:00Z.
 const epoch = 1577836800
 
+// uptime is where its monotonic clock stands, ns. Go's runtime does not start on a machine whose clock says 0.
+const uptime = int64(time.Second)
+
 // guestClock is how far a guest's clock is from where it stands still, ns: what the guest slept in the call in hand.
 type guestClock struct{ slept int64 }
 
@@ -98,6 +101,6 @@ type guestClock struct{ slept int64 }
 func guestConfig(c *guestClock) wazero.ModuleConfig {
 	return wazero.NewModuleConfig().WithName("").WithStartFunctions().WithRandSource(sameBytes{}).
 		WithWalltime(func() (int64, int32) { return epoch + c.slept/1e9, int32(c.slept % 1e9) }, 1).
-		WithNanotime(func() int64 { return c.slept }, 1).
+		WithNanotime(func() int64 { return uptime + c.slept }, 1).
 		WithNanosleep(func(ns int64) { c.slept += max(ns, 0) })
 }

@@ -132,10 +132,10 @@ func TestSameMachine(t *testing.T) {
 		}
 	}
 	const epochBytes = `\x00\x00\x8a\xb95\x9a\xe5\x15` // 2020-01-01 in ns
-	if !strings.Contains(still, epochBytes+`\x00\x00\x00\x00\x00\x00\x00\x00;\xd8`) {
+	if !strings.Contains(still, epochBytes+`\x00ʚ;\x00\x00\x00\x00;\xd8`) {
 		t.Errorf("the machine: %s", still)
 	}
-	if slept := judge(t, w, 1, "S").text[0]; slept == still || !strings.Contains(slept, `\x00ʚ;\x00\x00\x00\x00;\xd8`) {
+	if slept := judge(t, w, 1, "S").text[0]; slept == still || !strings.Contains(slept, `\x00\x945w\x00\x00\x00\x00;\xd8`) {
 		t.Errorf("after a second's sleep: %s", slept)
 	}
 }

@@ -641,7 +641,7 @@ static __attribute__((unused)) bool foldrun_json_number(foldrun_bytes raw, doubl
         for (; e < 0 && v > 0; e += e < -22 ? 22 : -e)
             v /= power[e < -22 ? 22 : -e];
     }
-    if (v > 1.7976931348623157e308)
+    if (v > 1.7976931348623157e308 || (m != 0 && e > 0))
         return false;
     *out = minus ? -v : v;
     return true;

@@ -1,0 +1,3 @@
+module cities
+
+go 1.24
