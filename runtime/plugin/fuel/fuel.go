@@ -1,0 +1,227 @@
+package fuel
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+)
+
+// Version is the meter's. It belongs to the identity of whatever was computed by metered modules: another version may
+// charge differently, and so give another verdict on a record that is near its limit.
+//
+// History: 1, the first.
+const Version = 1
+
+// What the meter appends to a module's exports: two mutable i64 globals, which the host sets before each call.
+const (
+	Reserved    = "__foldrun"       // no import or export of the module itself may begin with it
+	FuelGlobal  = "__foldrun_fuel"  // fuel that is left; below zero after the trap that says it has run out
+	DepthGlobal = "__foldrun_depth" // bytes of stack that are left; below zero after the trap that says so
+)
+
+// Limits bound what is accepted. The zero value of a field is its default.
+type Limits struct {
+	ModuleBytes   int   // of the file; default 32 MiB
+	FunctionBytes int   // of one function's body; default 256 KiB: compiling takes more than linear time
+	FrameBytes    int   // that one call of a function may need on the stack, as it is reckoned; default 256 KiB
+	Functions     int   // defined ones; default 100 000
+	Locals        int   // of one function, params included; default 10 000
+	Values        int   // params, or results, of one type; default 256
+	Tables        int   // default 16
+	TableElements int   // of each table: a smaller maximum is written into the module, so that it cannot grow beyond; default 131 072
+	Stack         int64 // bytes of stack that a call may use: the first value of the depth global; default 16 MiB
+	Start         int64 // fuel of the start section: the first value of the fuel global; default 10 million
+}
+
+func (l *Limits) defaults() {
+	for _, f := range []struct {
+		p *int
+		v int
+	}{
+		{&l.ModuleBytes, 32 << 20}, {&l.FunctionBytes, 256 << 10}, {&l.FrameBytes, 256 << 10}, {&l.Functions, 100_000},
+		{&l.Locals, 10_000}, {&l.Values, 256}, {&l.Tables, 16}, {&l.TableElements, 1 << 17},
+	} {
+		if *f.p <= 0 {
+			*f.p = f.v
+		}
+	}
+	if l.Stack <= 0 {
+		l.Stack = 16 << 20
+	}
+	if l.Start <= 0 {
+		l.Start = 10_000_000
+	}
+}
+
+// Error says why a module is refused, and where.
+type Error struct {
+	Function int // in the module's function index space; -1 outside of functions
+	Offset   int // from the module's first byte
+	Err      error
+}
+
+func (e *Error) Error() string {
+	if e.Function < 0 {
+		return fmt.Sprintf("fuel: byte %#x: %v", e.Offset, e.Err)
+	}
+	return fmt.Sprintf("fuel: function %d, byte %#x: %v", e.Function, e.Offset, e.Err)
+}
+
+func (e *Error) Unwrap() error { return e.Err }
+
+// slack is from what difference on two ways that fork are charged apart; see charge.
+const slack = 256
+
+// Meter returns the module with its checks. Its errors are *Error. What it returns is a function of wasm, l and
+// Version. Custom sections are dropped but for the names: offsets into the code would be wrong.
+func Meter(wasm []byte, l Limits) ([]byte, error) {
+	l.defaults()
+	if len(wasm) > l.ModuleBytes {
+		return nil, &Error{Function: -1, Err: fmt.Errorf("a module of %d bytes, the limit is %d", len(wasm), l.ModuleBytes)}
+	}
+	m, err := decode(wasm, l)
+	if err != nil {
+		return nil, err
+	}
+	w := &emitter{m: m, fuel: uint32(m.globals), depth: uint32(m.globals) + 1, types: m.types}
+	if err := w.code(); err != nil {
+		return nil, err
+	}
+	return w.assemble(), nil
+}
+
+// code meters the code section into w.out.
+func (w *emitter) code() error {
+	m := w.m
+	r := m.section[secCode]
+	n := 0
+	if r.b != nil {
+		n = r.count("functions")
+		w.out = make([]byte, 0, len(r.b)-r.at+(len(r.b)-r.at)/4)
+		w.out = binary.AppendUvarint(w.out, uint64(n))
+	}
+	if defined := len(m.funcs) - m.imported.funcs; r.err == nil && n != defined {
+		r.fail("%d functions have code, %d are declared", n, defined)
+	}
+	var b body
+	frames, code := int64(0), int64(len(r.b)-r.at)
+	for i := m.imported.funcs; i < len(m.funcs) && r.err == nil; i++ {
+		at, size := r.at, r.u32()
+		f := r.part(size)
+		if uint64(size) > uint64(m.limits.FunctionBytes) {
+			r.failAt(at, "a body of %d bytes, the limit is %d", size, m.limits.FunctionBytes)
+		}
+		if r.err != nil {
+			return &Error{Function: i, Offset: r.bad, Err: r.err}
+		}
+		start, t := f.at, &m.types[m.funcs[i]]
+		b.scan(m, t, &f)
+		if f.err == nil && b.frame() > int64(m.limits.FrameBytes) {
+			f.failAt(start, "a call may need %d bytes of stack, the limit is %d", b.frame(), m.limits.FrameBytes)
+		}
+		if frames += b.frame(); f.err == nil && frames > framesPerByte*code+framesAlways {
+			f.failAt(start, "with this function the module has %d bytes of frames for %d bytes of code: it would take too long to compile", frames, code)
+		}
+		if f.err != nil {
+			return &Error{Function: i, Offset: f.bad, Err: f.err}
+		}
+		entry := b.charge(slack) + int64(b.locals)/movesPerFuel
+		w.function(t, &b, m.wasm, start, f.at, entry)
+	}
+	if r.err == nil && r.more() {
+		r.fail("%d bytes after the end of the section", len(r.b)-r.at)
+	}
+	if r.err == nil && m.datas > 0 && m.section[secData].b == nil {
+		r.err = errors.New("a data count section, and no data")
+	}
+	if r.err != nil {
+		return &Error{Function: -1, Offset: r.bad, Err: r.err}
+	}
+	return nil
+}
+
+// What wazero's compiler takes grows with the frames, which a small module can make large: 6 µs for each place was
+// measured, where values of many locals are moved at the ends of many blocks. Modules of Go, Rust and C have 2 to 5
+// bytes of frames for each byte of code.
+const (
+	framesPerByte = 16
+	framesAlways  = 1 << 20
+)
+
+// assemble puts the sections together. Everything new comes after what was there, so every index stays what it was.
+func (w *emitter) assemble() []byte {
+	m := w.m
+	l := &m.limits
+	out := make([]byte, 0, len(m.wasm)+len(w.out)-len(m.section[secCode].b)+m.section[secCode].at+256)
+	out = append(out, m.wasm[:8]...)
+	for _, id := range []int{secType, secImport, secFunction, secTable, secMemory, secGlobal, secExport, secStart, secElement, secDataCount, secCode, secData} {
+		r := m.section[id]
+		switch {
+		case id == secGlobal:
+			out = appendSection(out, id, appended(r, 2,
+				appendGlobal(appendGlobal(nil, l.Start), l.Stack)))
+		case id == secExport:
+			out = appendSection(out, id, appended(r, 2,
+				appendExport(appendExport(nil, FuelGlobal, w.fuel), DepthGlobal, w.depth)))
+		case id == secType && len(w.types) > len(m.types):
+			var more []byte
+			for _, t := range w.types[len(m.types):] {
+				more = append(more, 0x60, 0)
+				more = binary.AppendUvarint(more, uint64(len(t.results)))
+				more = append(more, t.results...)
+			}
+			out = appendSection(out, id, appended(r, len(w.types)-len(m.types), more))
+		case r.b == nil:
+		case id == secTable:
+			out = appendSection(out, id, m.cappedTables())
+		case id == secCode:
+			out = appendSection(out, id, w.out)
+		default:
+			out = appendSection(out, id, r.b[r.at:])
+		}
+	}
+	for _, s := range m.names {
+		out = append(out, s...)
+	}
+	return out
+}
+
+func appendSection(out []byte, id int, payload []byte) []byte {
+	out = append(out, byte(id))
+	out = binary.AppendUvarint(out, uint64(len(payload)))
+	return append(out, payload...)
+}
+
+// appended returns the vector that r holds, perhaps not there at all, with n more elements.
+func appended(r reader, n int, more []byte) []byte {
+	have := uint32(0)
+	var rest []byte
+	if r.b != nil {
+		have = r.u32()
+		rest = r.b[r.at:]
+	}
+	out := binary.AppendUvarint(make([]byte, 0, len(rest)+len(more)+5), uint64(have)+uint64(n))
+	return append(append(out, rest...), more...)
+}
+
+func appendGlobal(b []byte, first int64) []byte {
+	b = append(b, typeI64, 1, 0x42)
+	return append(appendSigned(b, first), 0x0b)
+}
+
+func appendExport(b []byte, name string, global uint32) []byte {
+	b = binary.AppendUvarint(b, uint64(len(name)))
+	b = append(append(b, name...), 3)
+	return binary.AppendUvarint(b, uint64(global))
+}
+
+// cappedTables returns the table section, with every maximum at most the limit.
+func (m *module) cappedTables() []byte {
+	out := binary.AppendUvarint(nil, uint64(len(m.tables)))
+	for _, t := range m.tables {
+		out = append(out, t.kind, 1)
+		out = binary.AppendUvarint(out, uint64(t.min))
+		out = binary.AppendUvarint(out, uint64(min(t.max, uint32(m.limits.TableElements))))
+	}
+	return out
+}
