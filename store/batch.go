@@ -4,8 +4,12 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 )
+
+// Never is the expiry of a record that not even the stream's MaxAge ends.
+const Never = math.MaxInt64
 
 // ErrDuplicateEntry is returned by Batch.End when one record yielded the same (index, key) twice with different
 // values or times: it has no one row to write.
@@ -20,6 +24,7 @@ const (
 	changePut changeKind = iota
 	changeRemove
 	changeFail
+	changeRemoveIf
 )
 
 // change is what one update does to its source key.
@@ -31,6 +36,7 @@ type change struct {
 	first  int32 // of its rows; of Batch.failures when it failed
 	rows   int32
 	kind   changeKind
+	stays  bool // the stream's MaxAge does not end the record
 }
 
 // row is a row that a change yields, hashed.
@@ -53,6 +59,10 @@ type Failure struct {
 // A Batch collects what one commit stores: for each source key what its newest update yields. Bytes are copied in, so
 // callers may reuse theirs at once. A Batch is used by one goroutine at a time; Reset keeps its memory.
 type Batch struct {
+	// MaxAge is the stream's, ns, as it is configured now; 0 = none. The commit ends every record that is as old by its
+	// clock, and remembers it. Reset sets it to 0.
+	MaxAge int64
+
 	specs    []IndexSpec
 	slab     []byte
 	changes  []change
@@ -67,6 +77,7 @@ func NewBatch(specs []IndexSpec) *Batch { return &Batch{specs: specs} }
 // Reset empties b and keeps its memory.
 func (b *Batch) Reset() {
 	b.slab, b.changes, b.rows, b.failures = b.slab[:0], b.changes[:0], b.rows[:0], b.failures[:0]
+	b.MaxAge = 0
 }
 
 // Len returns the number of source keys in b.
@@ -76,11 +87,21 @@ func (b *Batch) Len() int { return len(b.changes) }
 func (b *Batch) Bytes() int { return len(b.slab) }
 
 // Put begins the change of a source key whose record lives: the rows of the calls to Row that follow, up to End, are
-// all that it yields. seq and time (ns since 1970) are the update's; at expiry (ns since 1970, 0 = never) the record
-// itself goes.
+// all that it yields. seq and time (ns since 1970) are the update's; at expiry (ns since 1970, 0 = none of its own) the
+// record itself goes, or earlier with the stream's MaxAge, unless expiry is Never.
 func (b *Batch) Put(source []byte, seq uint64, time, expiry int64) {
 	b.begin(changePut, source, seq, time)
-	b.changes[len(b.changes)-1].expiry = expiry
+	b.expires(expiry)
+}
+
+// expires sets the expiry of the change that was begun last.
+func (b *Batch) expires(at int64) {
+	c := &b.changes[len(b.changes)-1]
+	if at == Never {
+		c.stays = true
+		return
+	}
+	c.expiry = at
 }
 
 // Row adds a row to the change that Put began. expiry is in ns since 1970, 0 = never.
@@ -140,12 +161,24 @@ func (b *Batch) Remove(source []byte, seq uint64, time int64) {
 	b.begin(changeRemove, source, seq, time)
 }
 
-// Fail puts the update of a source key into quarantine. Its rows are retracted. At expiry (ns since 1970, 0 = never)
+// RemoveIf says that the record of a source key is gone if the one that was applied is that of seq: a source key that
+// moved on, or has no record, stays as it is.
+func (b *Batch) RemoveIf(source []byte, seq uint64) { b.begin(changeRemoveIf, source, seq, 0) }
+
+// Has says whether a sealed batch changes a source key.
+func (b *Batch) Has(source []byte) bool {
+	_, found := slices.BinarySearchFunc(b.changes, source, func(c change, source []byte) int {
+		return bytes.Compare(b.at(c.source), source)
+	})
+	return found
+}
+
+// Fail puts the update of a source key into quarantine. Its rows are retracted. With expiry, which is as that of Put,
 // the record goes, and leaves quarantine. f.Update is copied.
 func (b *Batch) Fail(source []byte, seq uint64, time, expiry int64, f Failure) {
 	b.begin(changeFail, source, seq, time)
-	c := &b.changes[len(b.changes)-1]
-	c.expiry, c.first = expiry, int32(len(b.failures))
+	b.expires(expiry)
+	b.changes[len(b.changes)-1].first = int32(len(b.failures))
 	f.Update = bytes.Clone(f.Update)
 	b.failures = append(b.failures, f)
 }

@@ -11,7 +11,7 @@ import (
 
 // Problem is one disagreement that Check found.
 type Problem struct {
-	Kind   string // "row", "lineage", "quarantine", "expiry", "state", "key", or "damage" for a file that cannot be read
+	Kind   string // "row", "lineage", "quarantine", "expiry", "aging", "state", "key", or "damage" for a file that cannot be read
 	Index  string // the index's name, where one is concerned
 	Key    []byte // the derived key, where one is concerned
 	Source []byte // the source key, where one is concerned
@@ -42,7 +42,7 @@ type Report struct {
 const MaxProblems = 100
 
 // Check reads the whole store from one snapshot and reports every disagreement of rows, lineages, quarantine, expiry
-// queue, counts and digests. It returns an error only when it could not read.
+// and aging queue, counts and digests. It returns an error only when it could not read.
 //
 // One pass over everything sums, from the rows and from the lineages apart, a hash of each (row, owner) pair; where
 // the sums agree, the sets do. Only where they differ a second pass looks each pair up and names what is wrong, so a
@@ -59,7 +59,7 @@ func (db *DB) Check() (*Report, error) {
 	}
 	defer v.Close()
 	c.v, c.report.State = v, v.state
-	for _, pass := range []func() error{c.rows, c.lineages, c.quarantine, c.expiry, c.strangers, c.sums, c.points} {
+	for _, pass := range []func() error{c.rows, c.lineages, c.quarantine, c.queues, c.strangers, c.sums, c.points} {
 		if err := pass(); err != nil {
 			if !IsDamage(err) {
 				return nil, fmt.Errorf("store: check: %w", err)
@@ -82,12 +82,15 @@ type checker struct {
 	live    uint64
 	held    uint64 // lineages marked quarantined
 	queued  uint64 // lineages with something that expires
+	aging   uint64 // lineages of records that age
 
 	// Sums over pairs, from either side.
 	rowPairs, ownedPairs     Digest
 	heldPairs, heldKeys      Digest
 	queuedPairs, expiryPairs Digest
+	agesPairs, agingPairs    Digest
 	heldCount, expiryCount   uint64
+	agingCount               uint64
 
 	buf, key, seen, scratch []byte
 }
@@ -194,6 +197,13 @@ func (c *checker) lineages() error {
 			c.queued++
 			c.queuedPairs = c.queuedPairs.add(c.mark(source, uint64(at)))
 		}
+		switch {
+		case l.flags&lineageAges != 0:
+			c.aging++
+			c.agesPairs = c.agesPairs.add(c.mark(source, uint64(l.time)))
+		case l.flags&lineageStays == 0 && c.v.state.MaxAge > 0:
+			c.problem(Problem{Kind: "lineage", Source: source, Text: "the stream has a MaxAge, and it neither ages nor stays"})
+		}
 		if seq := c.v.state.Position().Seq; l.seq > seq {
 			c.problem(Problem{Kind: "lineage", Source: source, Text: fmt.Sprintf("seq %d is beyond the cursor %d", l.seq, seq)})
 		}
@@ -230,17 +240,26 @@ func (c *checker) quarantine() error {
 	})
 }
 
-func (c *checker) expiry() error {
-	return c.each(kindExpiry, func(k, _ []byte) error {
+// queues sums the expiry and the aging queue.
+func (c *checker) queues() error {
+	s := &c.v.state
+	if err := c.queue(kindExpiry, "expiry", s.ExpiredTo, &c.expiryCount, &c.expiryPairs); err != nil {
+		return err
+	}
+	return c.queue(kindAging, "aging", s.agedTo(), &c.agingCount, &c.agingPairs)
+}
+
+func (c *checker) queue(kind byte, name string, gone int64, n *uint64, pairs *Digest) error {
+	return c.each(kind, func(k, _ []byte) error {
 		if len(k) < expiryHead {
-			c.problem(Problem{Kind: "key", Text: fmt.Sprintf("expiry key %x is malformed", k)})
+			c.problem(Problem{Kind: "key", Text: fmt.Sprintf("%s key %x is malformed", name, k)})
 			return nil
 		}
 		at := binary.BigEndian.Uint64(k[1:])
-		c.expiryCount++
-		c.expiryPairs = c.expiryPairs.add(c.mark(k[expiryHead:], at))
-		if int64(at) <= c.v.state.ExpiredTo {
-			c.problem(Problem{Kind: "expiry", Source: k[expiryHead:], Text: "was due and is still queued"})
+		*n++
+		*pairs = pairs.add(c.mark(k[expiryHead:], at))
+		if int64(at) <= gone {
+			c.problem(Problem{Kind: name, Source: k[expiryHead:], Text: "was due and is still queued"})
 		}
 		return nil
 	})
@@ -249,7 +268,7 @@ func (c *checker) expiry() error {
 // strangers names keys that this format does not have.
 func (c *checker) strangers() error {
 	var from []byte
-	for _, kind := range []byte{kindMeta, kindPoint, kindRow, kindLineage, kindQuarantine, kindExpiry} {
+	for _, kind := range []byte{kindMeta, kindPoint, kindRow, kindLineage, kindQuarantine, kindExpiry, kindAging} {
 		if err := c.between(from, []byte{kind}, c.stranger); err != nil {
 			return err
 		}

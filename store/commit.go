@@ -25,6 +25,7 @@ type Committed struct {
 	Retracted int // rows deleted, expired ones among them
 	Unchanged int // rows that stood already as they are
 	Expired   int // source keys of which something expired
+	Removed   int // source keys whose record RemoveIf found as it said
 }
 
 // write is one row to set or to delete: views into committer.slab.
@@ -47,7 +48,8 @@ type committer struct {
 }
 
 // Commit stores everything that b yields and moves the cursor to pos, in one atomic batch of Pebble. What is due by
-// now (ns since 1970; earlier than a commit before is that commit's) expires first. It returns once the batch is as
+// now (ns since 1970; earlier than a commit before is that commit's) and by b.MaxAge expires first; where that is more
+// than one commit should hold, State says how far it came, and the next commit goes on. It returns once the batch is as
 // durable as the store's sync policy says. One Commit runs at a time; reads go on beside it.
 //
 // A commit that stores anything must not span a multiple of PointEvery.
@@ -67,8 +69,13 @@ func (db *DB) Commit(b *Batch, pos Position, now int64) (Committed, error) {
 	if err := db.diskRoom(); err != nil {
 		return done, err
 	}
+	if was := db.State(); b.MaxAge > 0 && was.MaxAge == 0 && was.Live > 0 {
+		if err := db.queueRecords(); err != nil {
+			return done, db.fail(fmt.Errorf("store: commit at %d: %w", pos.Seq, err))
+		}
+	}
 	state := db.state.Load().clone()
-	state.ExpiredTo = max(state.ExpiredTo, now)
+	state.ExpiredTo, state.MaxAge = max(state.ExpiredTo, now), b.MaxAge
 	w := db.pebble.NewBatchWithSize(len(b.slab)+128*len(b.rows)+64*len(b.changes)+4096,
 		pebble.WithMaxRetainedSizeBytes(int(2*db.env.Memory.Batch)))
 	defer w.Close()
@@ -140,11 +147,11 @@ func (db *DB) stage(w *pebble.Batch, b *Batch, state *State, done *Committed) er
 				return err
 			}
 		}
-		if i < c.due.len() && bytes.Equal(c.due.at(i), source) {
+		due := i < c.due.len() && bytes.Equal(c.due.at(i), source)
+		if due {
 			i++
-			done.Expired++
 		}
-		if err := db.change(w, it, b, &b.changes[j], state, done); err != nil {
+		if err := db.change(w, it, b, &b.changes[j], due, state, done); err != nil {
 			return err
 		}
 	}
@@ -186,27 +193,47 @@ func (c *committer) lookup(it *pebble.Iterator, source []byte) (found bool, err 
 	return true, nil
 }
 
-// change applies one change of b.
-func (db *DB) change(w *pebble.Batch, it *pebble.Iterator, b *Batch, ch *change, state *State, done *Committed) error {
+// change applies one change of b. due says that something of its source key is due.
+func (db *DB) change(w *pebble.Batch, it *pebble.Iterator, b *Batch, ch *change, due bool, state *State, done *Committed) error {
 	c, source := &db.commit, b.at(ch.source)
 	found, err := c.lookup(it, source)
-	if err != nil {
+	switch {
+	case err != nil:
 		return err
+	case ch.kind == changeRemoveIf && (!found || c.old.seq != ch.seq):
+		if due {
+			return db.dropDue(w, source, state, done)
+		}
+		return nil
+	case ch.kind == changeRemoveIf:
+		done.Removed++
 	}
-	c.new = lineage{seq: ch.seq, time: ch.time, expiry: ch.expiry, rows: c.new.rows[:0]}
-	live := ch.kind != changeRemove && (ch.expiry == 0 || ch.expiry > state.ExpiredTo)
+	done.Expired += int(count(due))
+	c.new = lineage{flags: ch.ages(b.MaxAge), seq: ch.seq, time: ch.time, expiry: ch.expiry, rows: c.new.rows[:0]}
+	live := (ch.kind == changePut || ch.kind == changeFail) && !c.new.gone(state.ExpiredTo, state.agedTo())
 	var rows []row
 	if live && ch.kind == changePut {
 		rows = b.rows[ch.first : ch.first+ch.rows]
 	}
 	if live && ch.kind == changeFail {
-		c.new.flags = lineageQuarantined
+		c.new.flags |= lineageQuarantined
 		if err := c.quarantine(w, source, ch, &b.failures[ch.first]); err != nil {
 			return err
 		}
 	}
 	db.diff(b, source, ch.seq, rows, state, done)
 	return c.replace(w, source, found, live, state)
+}
+
+// ages returns the flags that say whether the stream's MaxAge ends the record of a change.
+func (ch *change) ages(maxAge int64) byte {
+	switch {
+	case ch.stays:
+		return lineageStays
+	case maxAge > 0:
+		return lineageAges
+	}
+	return 0
 }
 
 // expire drops what is due of a source key that this commit does not change otherwise.
@@ -219,10 +246,17 @@ func (db *DB) expire(w *pebble.Batch, it *pebble.Iterator, source []byte, state 
 	if !found {
 		return fmt.Errorf("expiry queue names source key %q, which has no lineage", source)
 	}
+	return db.dropDue(w, source, state, done)
+}
+
+// dropDue drops what is due of the source key whose lineage is in c.old.
+func (db *DB) dropDue(w *pebble.Batch, source []byte, state *State, done *Committed) error {
+	c := &db.commit
 	done.Expired++
-	c.new = lineage{flags: c.old.flags & lineageQuarantined, seq: c.old.seq, time: c.old.time, expiry: c.old.expiry,
-		rows: append(c.new.rows[:0], c.old.rows...)}
-	live := c.new.expire(state.ExpiredTo)
+	rows := append(c.new.rows[:0], c.old.rows...)
+	c.new = c.old
+	c.new.rows = rows
+	live := c.new.expire(state.ExpiredTo, state.agedTo())
 	for i, j := 0, 0; i < len(c.old.rows); i++ {
 		if j < len(c.new.rows) && same(&c.old.rows[i], &c.new.rows[j]) {
 			j++
@@ -345,6 +379,7 @@ func (c *committer) replace(w *pebble.Batch, source []byte, found, live bool, st
 	}
 	wasDue, isDue := int64(0), int64(0)
 	wasHeld, isHeld := found && c.old.flags&lineageQuarantined != 0, live && c.new.flags&lineageQuarantined != 0
+	wasAging, isAging := found && c.old.flags&lineageAges != 0, live && c.new.flags&lineageAges != 0
 	if found {
 		wasDue = c.old.due()
 	}
@@ -354,6 +389,7 @@ func (c *committer) replace(w *pebble.Batch, source []byte, found, live bool, st
 	state.Live += count(live) - count(found)
 	state.Expiring += count(isDue != 0) - count(wasDue != 0)
 	state.Quarantined += count(isHeld) - count(wasHeld)
+	state.Aging += count(isAging) - count(wasAging)
 	if wasDue != isDue {
 		if wasDue != 0 {
 			c.key = appendExpiryKey(c.key[:0], wasDue, source)
@@ -361,6 +397,16 @@ func (c *committer) replace(w *pebble.Batch, source []byte, found, live bool, st
 		}
 		if isDue != 0 {
 			c.key = appendExpiryKey(c.key[:0], isDue, source)
+			w.Set(c.key, nil, nil)
+		}
+	}
+	if same := wasAging && isAging && c.old.time == c.new.time; !same {
+		if wasAging {
+			c.key = appendQueueKey(c.key[:0], kindAging, c.old.time, source)
+			w.Delete(c.key, nil)
+		}
+		if isAging {
+			c.key = appendQueueKey(c.key[:0], kindAging, c.new.time, source)
 			w.Set(c.key, nil, nil)
 		}
 	}
@@ -389,7 +435,7 @@ func (db *DB) notePoints(w *pebble.Batch, state *State, pos Position) error {
 	if last-first >= KeptPoints*PointEvery {
 		first = last - (KeptPoints-1)*PointEvery
 	}
-	p := Point{Created: pos.Created, ExpiredTo: state.ExpiredTo, Live: state.Live, Indexes: state.Indexes}
+	p := Point{Created: pos.Created, ExpiredTo: state.ExpiredTo, MaxAge: state.MaxAge, Live: state.Live, Indexes: state.Indexes}
 	for p.Seq = first; p.Seq <= last; p.Seq += PointEvery {
 		w.Set(appendPointKey(nil, p.Seq), p.append(nil), nil)
 	}

@@ -26,6 +26,7 @@ func (c *checker) sums() error {
 	c.counts("live source keys", c.live, s.Live)
 	c.counts("source keys in quarantine", c.heldCount, s.Quarantined)
 	c.counts("source keys in the expiry queue", c.expiryCount, s.Expiring)
+	c.counts("source keys in the aging queue", c.agingCount, s.Aging)
 	if c.rowPairs != c.ownedPairs {
 		if err := errors.Join(c.orphans(), c.missing()); err != nil {
 			return err
@@ -37,7 +38,18 @@ func (c *checker) sums() error {
 		}
 	}
 	if c.queuedPairs != c.expiryPairs {
-		return c.nameQueued()
+		if err := c.nameQueued(kindExpiry, "expiry", (*lineage).due); err != nil {
+			return err
+		}
+	}
+	if c.agesPairs != c.agingPairs {
+		if err := c.nameQueued(kindAging, "aging", (*lineage).agesFrom); err != nil {
+			return err
+		}
+	}
+	differ := c.rowPairs != c.ownedPairs || c.heldPairs != c.heldKeys || c.queuedPairs != c.expiryPairs || c.agesPairs != c.agingPairs
+	if differ && c.report.Found == 0 {
+		c.problem(Problem{Kind: "state", Text: "lineages and what they own sum up differently, and no key shows where"})
 	}
 	return nil
 }
@@ -152,10 +164,13 @@ func (c *checker) nameHeld() error {
 	})
 }
 
-// nameQueued names the source keys of which expiry queue and lineage disagree.
-func (c *checker) nameQueued() error {
+// verbs say what the time of a queue means to a lineage.
+var verbs = map[byte]string{kindExpiry: "expires at", kindAging: "ages from"}
+
+// nameQueued names the source keys of which a queue and lineage disagree; time says where a lineage is queued, 0 = not.
+func (c *checker) nameQueued(kind byte, name string, time func(*lineage) int64) error {
 	var l lineage
-	err := c.each(kindExpiry, func(k, _ []byte) error {
+	err := c.each(kind, func(k, _ []byte) error {
 		if len(k) < expiryHead {
 			return nil // named already
 		}
@@ -163,8 +178,8 @@ func (c *checker) nameQueued() error {
 		if err != nil {
 			return err
 		}
-		if at := int64(binary.BigEndian.Uint64(k[1:])); !found || l.due() != at {
-			c.problem(Problem{Kind: "expiry", Source: k[expiryHead:], Text: fmt.Sprintf("it is queued at %d, its lineage does not say so", at)})
+		if at := int64(binary.BigEndian.Uint64(k[1:])); !found || time(&l) != at {
+			c.problem(Problem{Kind: name, Source: k[expiryHead:], Text: fmt.Sprintf("it is queued at %d, its lineage does not say so", at)})
 		}
 		return nil
 	})
@@ -172,12 +187,12 @@ func (c *checker) nameQueued() error {
 		return err
 	}
 	return c.each(kindLineage, func(k, v []byte) error {
-		if l.decode(v) != nil || l.due() == 0 {
+		if l.decode(v) != nil || time(&l) == 0 {
 			return nil
 		}
-		found, err := c.has(appendExpiryKey(nil, l.due(), k[1:]))
+		found, err := c.has(appendQueueKey(nil, kind, time(&l), k[1:]))
 		if err == nil && !found {
-			c.problem(Problem{Kind: "expiry", Source: k[1:], Text: fmt.Sprintf("its lineage expires at %d, and it is not queued", l.due())})
+			c.problem(Problem{Kind: name, Source: k[1:], Text: fmt.Sprintf("its lineage %s %d, and it is not queued", verbs[kind], time(&l))})
 		}
 		return err
 	})

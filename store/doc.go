@@ -20,6 +20,7 @@
 //	                                                          (index, key, hash 16, [expiry i64])
 //	quarantine  0x30 source                                -> seq, time, code, message, module digest, update
 //	expiry      0x40 time u64, source                      -> ()    one a source key: the earliest of its times
+//	aging       0x42 time u64, source                      -> ()    the record's own time: the stream's MaxAge ends it
 //
 // esc doubles a zero byte to 0x00 0xff, so that keys of any bytes sort as themselves and end where 0x00 0x01 stands.
 // A key's prefix, in Pebble's sense, ends at that terminator: one bloom filter look-up answers for all claimants of a
@@ -27,7 +28,9 @@
 //
 // Invariants, all of them checked by [DB.Check]:
 //   - every row is named by the lineage of its source key with its exact hash, and every row so named exists;
-//   - the state's counts and digests are those of the rows, lineages, quarantine and expiry queue that are there;
+//   - the state's counts and digests are those of the rows, lineages, quarantine, expiry and aging queue that are there;
+//   - nothing in the expiry queue is due by the state's ExpiredTo, nothing in the aging queue by ExpiredTo - MaxAge;
+//   - while the state has a MaxAge, every record is in the aging queue that does not say of itself that it stays;
 //   - the state, its cursor included, was written by the batch that wrote the last of them.
 //
 // # Why is there no way to set the cursor?
@@ -46,11 +49,19 @@
 // What a commit leaves is a function of the records up to its position and of the fold's clock, however the batches
 // were cut: due rows of older batches go, and rows of this batch that are already due are not written.
 //
+// # Why do records that age have a queue of their own?
+//
+// MaxAge is the stream's configuration, and may change while rows stand: an absolute time that was worked out when the
+// record was folded would then be wrong. The aging queue holds the records' own times, and each commit judges them by
+// the MaxAge that its batch says the stream has now: raising or lowering it moves one number. A stream without a
+// MaxAge pays nothing: its records are queued, in one pass over the lineages, by the first commit that names one.
+//
 // # Why does the process end when the disk fails?
 //
 // Pebble reports a failed write of its log or manifest by Logger.Fatalf and cannot go on: after a Fatalf that returned,
 // a synced write that had met ENOSPC reported success, the next rotation panicked, Close hung. What was acknowledged
-// is on disk, so a restart resumes at the cursor. See [Env].
+// is on disk, so a restart resumes at the cursor. What Pebble answers with a panic, or repeats for ever, ends the process
+// the same way: see diskFS, maxStuck and [Options].
 package store
 
 // FormatVersion is the version of everything that this package writes. History:

@@ -14,12 +14,13 @@ const (
 	kindLineage    = 0x20
 	kindQuarantine = 0x30
 	kindExpiry     = 0x40
+	kindAging      = 0x42
 )
 
 // rowHead is the length of a row key before the escaped derived key.
 const rowHead = 3
 
-// expiryHead is the length of an expiry key before the source key.
+// expiryHead is the length of a key of the expiry or aging queue before the source key.
 const expiryHead = 1 + 8
 
 var (
@@ -124,7 +125,12 @@ func appendQuarantineKey(dst, source []byte) []byte {
 }
 
 func appendExpiryKey(dst []byte, at int64, source []byte) []byte {
-	dst = binary.BigEndian.AppendUint64(append(dst, kindExpiry), uint64(at))
+	return appendQueueKey(dst, kindExpiry, at, source)
+}
+
+// appendQueueKey appends a key of the queue of a kind: expiry or aging.
+func appendQueueKey(dst []byte, kind byte, at int64, source []byte) []byte {
+	dst = binary.BigEndian.AppendUint64(append(dst, kind), uint64(at))
 	return append(dst, source...)
 }
 

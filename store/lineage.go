@@ -7,6 +7,8 @@ const (
 	lineageQuarantined = 1 << iota // the update is in quarantine
 	lineageExpires                 // the record itself expires: its time follows
 	lineageRowsExpire              // at least one row expires: each row carries a time, 0 for never
+	lineageAges                    // the record is in the aging queue
+	lineageStays                   // the stream's MaxAge does not end the record
 	lineageFlags       = 1<<iota - 1
 )
 
@@ -34,7 +36,7 @@ type owned struct {
 func (l *lineage) decode(v []byte) error {
 	r := reader{b: v}
 	l.flags, l.seq, l.time, l.expiry = r.u8(), r.u64(), r.i64(), 0
-	if l.flags&^lineageFlags != 0 {
+	if l.flags&^lineageFlags != 0 || l.flags&lineageAges != 0 && l.flags&lineageStays != 0 {
 		return errFlags
 	}
 	if l.flags&lineageExpires != 0 {
@@ -53,7 +55,7 @@ func (l *lineage) decode(v []byte) error {
 
 // append encodes l. It sets the flags that its fields imply.
 func (l *lineage) append(dst []byte) []byte {
-	flags := l.flags & lineageQuarantined
+	flags := l.flags & (lineageQuarantined | lineageAges | lineageStays)
 	if l.expiry != 0 {
 		flags |= lineageExpires
 	}
@@ -90,9 +92,22 @@ func (l *lineage) due() int64 {
 	return at
 }
 
-// expire drops what is due by now and reports whether the record itself still lives.
-func (l *lineage) expire(now int64) (live bool) {
-	if l.expiry != 0 && l.expiry <= now {
+// agesFrom returns the time that the record has in the aging queue, 0 when it is not in it.
+func (l *lineage) agesFrom() int64 {
+	if l.flags&lineageAges == 0 {
+		return 0
+	}
+	return l.time
+}
+
+// gone says whether the record itself is due by now, or by the stream's MaxAge, which ends what is not newer than aged.
+func (l *lineage) gone(now, aged int64) bool {
+	return l.expiry != 0 && l.expiry <= now || l.flags&lineageAges != 0 && l.time <= aged
+}
+
+// expire drops what is due and reports whether the record itself still lives.
+func (l *lineage) expire(now, aged int64) (live bool) {
+	if l.gone(now, aged) {
 		l.rows = l.rows[:0]
 		return false
 	}

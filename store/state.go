@@ -19,6 +19,8 @@ type State struct {
 	Live        uint64     // source keys with a live record
 	Quarantined uint64     // source keys whose update is in quarantine
 	Expiring    uint64     // source keys in the expiry queue
+	MaxAge      int64      // the stream's, ns, as the last commit judged by it; 0 = none
+	Aging       uint64     // source keys in the aging queue
 	Indexes     []IndexState
 }
 
@@ -26,6 +28,14 @@ type State struct {
 type IndexState struct {
 	Rows   uint64
 	Digest Digest
+}
+
+// agedTo returns the time up to which the stream's MaxAge has ended records, -1 when it ends none.
+func (s *State) agedTo() int64 {
+	if s.MaxAge == 0 {
+		return -1
+	}
+	return s.ExpiredTo - s.MaxAge
 }
 
 // Position returns the cursor of the only source.
@@ -42,7 +52,7 @@ func (s *State) append(dst []byte) []byte {
 		dst = s.Positions[i].append(dst)
 	}
 	dst = appendI64(dst, s.ExpiredTo)
-	for _, n := range []uint64{s.Live, s.Quarantined, s.Expiring} {
+	for _, n := range []uint64{s.Live, s.Quarantined, s.Expiring, uint64(s.MaxAge), s.Aging} {
 		dst = binary.AppendUvarint(dst, n)
 	}
 	return appendIndexStates(dst, s.Indexes)
@@ -56,6 +66,7 @@ func (s *State) decode(v []byte) error {
 	}
 	s.ExpiredTo = r.i64()
 	s.Live, s.Quarantined, s.Expiring = r.uvarint(), r.uvarint(), r.uvarint()
+	s.MaxAge, s.Aging = int64(r.uvarint()), r.uvarint()
 	s.Indexes = r.indexStates()
 	if err := r.end(); err != nil {
 		return fmt.Errorf("state: %w", err)
@@ -108,18 +119,20 @@ func (r *reader) position() Position {
 }
 
 // A Point is what the indexes were at a multiple of PointEvery. Two stores of one identity that passed the same point
-// of the same stream, swept alike (equal ExpiredTo), have equal digests.
+// of the same stream, swept alike (equal ExpiredTo and MaxAge), have equal digests.
 type Point struct {
 	Seq       uint64
 	Created   int64 // the stream's incarnation
 	ExpiredTo int64
+	MaxAge    int64 // the stream's, ns, by which records were ended; 0 = none
 	Live      uint64
 	Indexes   []IndexState
 }
 
 func (p *Point) append(dst []byte) []byte {
 	dst = appendI64(appendI64(dst, p.Created), p.ExpiredTo)
-	return appendIndexStates(binary.AppendUvarint(dst, p.Live), p.Indexes)
+	dst = binary.AppendUvarint(appendI64(dst, p.MaxAge), p.Live)
+	return appendIndexStates(dst, p.Indexes)
 }
 
 func (p *Point) decode(seq, v []byte) error {
@@ -128,6 +141,7 @@ func (p *Point) decode(seq, v []byte) error {
 	}
 	p.Seq = binary.BigEndian.Uint64(seq)
 	r := reader{b: v}
-	p.Created, p.ExpiredTo, p.Live, p.Indexes = r.i64(), r.i64(), r.uvarint(), r.indexStates()
+	p.Created, p.ExpiredTo, p.MaxAge = r.i64(), r.i64(), r.i64()
+	p.Live, p.Indexes = r.uvarint(), r.indexStates()
 	return r.end()
 }

@@ -1,0 +1,296 @@
+package store
+
+import (
+	"encoding/binary"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/zeebo/xxh3"
+)
+
+// A step is one commit of a history.
+type step struct {
+	pos    Position
+	now    int64
+	maxAge int64 // the stream's
+	events []event
+}
+
+// An event is what one update does to its source key.
+type event struct {
+	kind    changeKind
+	source  string
+	seq     uint64
+	time    int64
+	expiry  int64
+	entries []entry
+}
+
+type entry struct {
+	index      uint16
+	key, value string
+	expiry     int64
+}
+
+// commitStep commits a step.
+func commitStep(db *DB, s step) (Committed, error) {
+	b := NewBatch(db.Indexes())
+	b.MaxAge = s.maxAge
+	for _, e := range s.events {
+		source := []byte(e.source)
+		switch e.kind {
+		case changeRemove:
+			b.Remove(source, e.seq, e.time)
+		case changeRemoveIf:
+			b.RemoveIf(source, e.seq)
+		case changeFail:
+			b.Fail(source, e.seq, e.time, e.expiry, Failure{Code: "trap", Message: "at " + e.source, Module: "m", Update: source})
+		default:
+			b.Put(source, e.seq, e.time, e.expiry)
+			for _, x := range e.entries {
+				if err := b.Row(x.index, []byte(x.key), []byte(x.value), x.expiry); err != nil {
+					return Committed{}, err
+				}
+			}
+			if err := b.End(); err != nil {
+				return Committed{}, err
+			}
+		}
+	}
+	return db.Commit(b, s.pos, s.now)
+}
+
+// A world is what a store must hold: plain maps, under rules written apart from the store's.
+type world struct {
+	specs   []IndexSpec
+	pos     Position
+	clock   int64
+	maxAge  int64
+	records map[string]record
+}
+
+type record struct {
+	seq     uint64
+	time    int64
+	expiry  int64
+	failed  bool
+	entries map[place]entry
+}
+
+type place struct {
+	index uint16
+	key   string
+}
+
+func newWorld(specs []IndexSpec) *world { return &world{specs: specs, records: map[string]record{}} }
+
+// after returns the world that a step leaves, and what the store must say that it did.
+func (w *world) after(s step) (*world, Committed) {
+	n := &world{specs: w.specs, pos: s.pos, clock: max(w.clock, s.now), maxAge: s.maxAge, records: maps.Clone(w.records)}
+	past := func(at int64) bool { return at != 0 && at <= n.clock }
+	gone := func(r record) bool {
+		return r.expiry != Never && (past(r.expiry) || n.maxAge > 0 && r.time <= n.clock-n.maxAge)
+	}
+	var done Committed
+	for _, r := range w.records {
+		done.Expired += int(count(past(r.due()) || gone(r)))
+	}
+	touched := map[string]bool{}
+	for _, e := range s.events {
+		if e.kind == changeRemoveIf {
+			if r, ok := n.records[e.source]; ok && r.seq == e.seq {
+				delete(n.records, e.source)
+				done.Removed++
+			}
+			continue
+		}
+		touched[e.source] = true
+		delete(n.records, e.source)
+		if e.kind == changeRemove {
+			continue
+		}
+		r := record{seq: e.seq, time: e.time, expiry: e.expiry, failed: e.kind == changeFail, entries: map[place]entry{}}
+		for _, x := range e.entries {
+			r.entries[place{x.index, x.key}] = x
+		}
+		n.records[e.source] = r
+	}
+	for source, r := range n.records {
+		if gone(r) {
+			delete(n.records, source)
+			continue
+		}
+		r.entries = maps.Clone(r.entries)
+		maps.DeleteFunc(r.entries, func(_ place, x entry) bool { return past(x.expiry) })
+		n.records[source] = r
+	}
+	for source, r := range w.records {
+		for p := range r.entries {
+			if _, ok := n.records[source].entries[p]; !ok {
+				done.Retracted++
+			}
+		}
+	}
+	for source := range touched {
+		for p, x := range n.records[source].entries {
+			if was, ok := w.records[source].entries[p]; ok && was == x && w.specs[p.index].Collisions == All {
+				done.Unchanged++
+			} else {
+				done.Written++
+			}
+		}
+	}
+	return n, done
+}
+
+func (r record) due() int64 {
+	at := r.expiry
+	if at == Never {
+		at = 0
+	}
+	for _, x := range r.entries {
+		if x.expiry != 0 && (at == 0 || x.expiry < at) {
+			at = x.expiry
+		}
+	}
+	return at
+}
+
+// fact is one row as text, so that a difference can be printed.
+func fact(key, source, value string, seq uint64, expiry int64) string {
+	return fmt.Sprintf("%q of %q = %q seq %d expiry %d", key, source, value, seq, expiry)
+}
+
+// rows returns the rows of an index in the order of a scan: every claimant, or what a plain read gives.
+func (w *world) rows(index int, claimants bool) (facts []string) {
+	type claim struct {
+		key, source string
+		seq         uint64
+		entry
+	}
+	var claims []claim
+	newest := map[string]uint64{}
+	for source, r := range w.records {
+		for p, x := range r.entries {
+			if int(p.index) == index {
+				claims = append(claims, claim{p.key, source, r.seq, x})
+				newest[p.key] = max(newest[p.key], r.seq)
+			}
+		}
+	}
+	latest := w.specs[index].Collisions == Latest
+	slices.SortFunc(claims, func(x, y claim) int {
+		if c := strings.Compare(x.key, y.key); c != 0 {
+			return c
+		}
+		return strings.Compare(x.source, y.source)
+	})
+	for i, c := range claims {
+		if latest && !claimants && c.seq != newest[c.key] {
+			continue
+		}
+		if !latest {
+			claims[i].seq = 0
+		}
+		facts = append(facts, fact(c.key, c.source, c.value, claims[i].seq, c.entry.expiry))
+	}
+	return facts
+}
+
+// state returns what the store must know of itself, its digests summed anew.
+func (w *world) state() State {
+	s := State{ExpiredTo: w.clock, MaxAge: w.maxAge, Indexes: make([]IndexState, len(w.specs))}
+	if w.pos.Seq > 0 {
+		s.Positions = []Position{w.pos}
+	}
+	for source, r := range w.records {
+		s.Live++
+		s.Quarantined += count(r.failed)
+		s.Expiring += count(r.due() != 0)
+		for p, x := range r.entries {
+			i := &s.Indexes[p.index]
+			i.Rows++
+			i.Digest = i.Digest.add(plainHash(w.specs[p.index].Name, p.key, source, x.value, x.expiry))
+		}
+	}
+	return s
+}
+
+// plainHash is the hash of a row, written from its definition.
+func plainHash(index, key, source, value string, expiry int64) Hash {
+	var b []byte
+	for _, s := range []string{index, key, source} {
+		b = binary.LittleEndian.AppendUint32(b, uint32(len(s)))
+	}
+	b = binary.LittleEndian.AppendUint64(b, uint64(expiry))
+	h := xxh3.HashString128(string(b) + index + key + source + value)
+	return Hash{h.Hi, h.Lo}
+}
+
+// compare returns the first difference between a store and the world that it should be.
+func (w *world) compare(db *DB) error {
+	v, err := db.View()
+	if err != nil {
+		return err
+	}
+	defer v.Close()
+	is := *v.State()
+	is.Aging = 0 // the queue may be made before the commit that needs it; Check compares the two
+	if got, want := fmt.Sprintf("%+v", is), fmt.Sprintf("%+v", w.state()); got != want {
+		return fmt.Errorf("state:\n is  %s\nwant %s", got, want)
+	}
+	for i := range w.specs {
+		for _, r := range []Range{{}, {Claimants: true}, {Reverse: true}, {Claimants: true, Reverse: true}} {
+			got, want, err := []string(nil), w.rows(i, r.Claimants), error(nil)
+			err = v.Scan(i, r, func(r Row) bool {
+				got = append(got, fact(string(r.Key), string(r.Source), string(r.Value), r.Seq, r.Expiry))
+				return true
+			})
+			if err != nil {
+				return err
+			}
+			if r.Reverse {
+				slices.Reverse(got)
+			}
+			if err := same2(got, want); err != nil {
+				return fmt.Errorf("index %s, %+v: %w", w.specs[i].Name, r, err)
+			}
+		}
+	}
+	return w.compareHeld(v)
+}
+
+// compareHeld compares quarantine.
+func (w *world) compareHeld(v *View) error {
+	var got, want []string
+	err := v.Quarantine(func(q Quarantined) bool {
+		got = append(got, fmt.Sprintf("%q %d %s %s %s %s", q.Source, q.Seq, q.Code, q.Message, q.Module, q.Update))
+		return true
+	})
+	for source, r := range w.records {
+		if r.failed {
+			want = append(want, fmt.Sprintf("%q %d trap at %s m %s", source, r.seq, source, source))
+		}
+	}
+	slices.Sort(want)
+	if err != nil {
+		return err
+	}
+	return same2(got, want)
+}
+
+func same2(got, want []string) error {
+	for i := range max(len(got), len(want)) {
+		switch {
+		case i >= len(want):
+			return fmt.Errorf("%d rows, want %d; one too many: %s", len(got), len(want), got[i])
+		case i >= len(got):
+			return fmt.Errorf("%d rows, want %d; missing: %s", len(got), len(want), want[i])
+		case got[i] != want[i]:
+			return fmt.Errorf("row %d of %d:\n is  %s\nwant %s", i, len(want), got[i], want[i])
+		}
+	}
+	return nil
+}
