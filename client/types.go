@@ -97,6 +97,7 @@ type FoldStatus struct {
 	Indexes     []IndexStatus `json:"indexes"`
 	Counts      Counts        `json:"counts"`
 	Source      SourceStatus  `json:"source"`
+	Sweep       *SweepReport  `json:"sweep,omitempty"` // the last one
 }
 
 // IndexStatus counts one index.
@@ -116,6 +117,8 @@ type Counts struct {
 	Retracted uint64        `json:"retracted"`    // rows
 	Unchanged uint64        `json:"unchanged"`    // rows that were yielded again as they stood
 	Expired   uint64        `json:"expired"`      // source keys of which something expired
+	Removed   uint64        `json:"removed"`      // source keys whose record the stream was found to hold no longer
+	Sweeps    uint64        `json:"sweeps"`       // comparisons of all source keys with the stream's
 	InFlight  int32         `json:"in_flight"`    // the most batches that were under way at once
 	Transform time.Duration `json:"transform_ns"` // in workers
 	Commit    time.Duration `json:"commit_ns"`    // in the committer
@@ -129,6 +132,30 @@ type SourceStatus struct {
 	Resets     map[string]uint64 `json:"resets,omitempty"` // sessions ended, by reason
 	Duplicates uint64            `json:"duplicates"`
 	HeadLost   uint64            `json:"head_lost,omitempty"`
+}
+
+// SweepReport is what a comparison of a fold's source keys with the stream found.
+type SweepReport struct {
+	Reason   string        `json:"reason"` // why it was made
+	At       time.Time     `json:"at"`     // when it ended
+	Took     time.Duration `json:"took_ns"`
+	Repair   bool          `json:"repair"` // what was found was mended
+	Seq      uint64        `json:"seq"`    // it compared everything up to here
+	Listed   uint64        `json:"listed"` // messages of the stream
+	Matched  uint64        `json:"matched"`
+	Stale    uint64        `json:"stale"`    // source keys whose record the stream no longer holds
+	Uncover  uint64        `json:"uncover"`  // of them, those whose next older message counts again
+	Missed   uint64        `json:"missed"`   // live messages that were never folded
+	Keys     []SweepKey    `json:"keys"`     // the first of what was found
+	Unlooked uint64        `json:"unlooked"` // messages that might be missed, beyond those that one sweep looks into
+	Error    string        `json:"error,omitempty"`
+}
+
+// SweepKey is one source key that a sweep found.
+type SweepKey struct {
+	Source []byte `json:"source"` // base64 in JSON
+	Seq    uint64 `json:"seq"`
+	Kind   string `json:"kind"` // "stale", "uncovered" or "missed"
 }
 
 // Report is what Verify found in a fold's store.

@@ -21,7 +21,8 @@ type file struct {
 	dir         string // absolute; relative paths start there
 	main        bool
 	includes    []include
-	describing  bool // there is no file: the schema is being asked for its keys
+	describing  bool            // there is no file: the schema is being asked for its keys
+	schema      func() []string // all keys that such a file may hold; nil: schemaKeys
 	values      map[string]any
 	lines       lines
 	connections map[string]NATS // of the main file

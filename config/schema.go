@@ -18,6 +18,13 @@ func schemaKeys() []string {
 	return schema.keys
 }
 
+func (f *file) schemaKeys() []string {
+	if f.schema != nil {
+		return f.schema()
+	}
+	return schemaKeys()
+}
+
 var schema struct {
 	sync.Once
 	keys []string

@@ -18,7 +18,7 @@ func (t *table) done() {
 }
 
 func (t *table) unknown(key string) (text, hint string) {
-	if t.schema == "" && !t.file.main && slices.Contains(schemaKeys(), key) {
+	if t.schema == "" && !t.file.main && slices.Contains(t.file.schemaKeys(), key) {
 		return "does not belong into an included file", "an included file holds [fold.NAME] tables only: move it to the main file"
 	}
 	if word := sameWord(key, t.known); word != "" {
@@ -38,7 +38,7 @@ func (t *table) unknown(key string) (text, hint string) {
 // home says in which other table key would be right. Of several, the one that shares most of its path with t.
 func (t *table) home(key string) string {
 	best, most := "", -1
-	for _, full := range schemaKeys() {
+	for _, full := range t.file.schemaKeys() {
 		parent, ok := strings.CutSuffix("."+full, "."+key)
 		if !ok || !t.file.main && !strings.HasPrefix(parent, ".fold") {
 			continue

@@ -16,6 +16,8 @@ type Counts struct {
 	Retracted uint64        `json:"retracted"`    // rows
 	Unchanged uint64        `json:"unchanged"`    // rows that were yielded again as they stood
 	Expired   uint64        `json:"expired"`      // source keys of which something expired
+	Removed   uint64        `json:"removed"`      // source keys whose record the stream was found to hold no longer
+	Sweeps    uint64        `json:"sweeps"`       // comparisons of all source keys with the stream's
 	InFlight  int32         `json:"in_flight"`    // the most batches that were under way at once
 	Transform time.Duration `json:"transform_ns"` // in workers
 	Commit    time.Duration `json:"commit_ns"`    // in the committer
@@ -53,6 +55,12 @@ func (c *counter) folded(updates, keys int) {
 	c.c.Coalesced += uint64(updates - keys)
 }
 
+func (c *counter) swept() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.c.Sweeps++
+}
+
 func (c *counter) committed(done store.Committed, took time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -61,5 +69,6 @@ func (c *counter) committed(done store.Committed, took time.Duration) {
 	c.c.Retracted += uint64(done.Retracted)
 	c.c.Unchanged += uint64(done.Unchanged)
 	c.c.Expired += uint64(done.Expired)
+	c.c.Removed += uint64(done.Removed)
 	c.c.Commit += took
 }

@@ -28,6 +28,7 @@ type FoldOptions struct {
 	OnEvict    string                      // "remove"
 	Batches    int                         // batches in flight; default the memory budget's
 	Workers    int                         // default: one a processor, at most Batches
+	SweepEvery time.Duration               // the source keys are compared with the stream's this often, give or take a tenth; default 6h
 	Log        *slog.Logger
 }
 
@@ -41,12 +42,16 @@ type Fold struct {
 	id     store.Identity
 	broken error // why the fold could not be made: see Broken
 
-	counts counter
-	tamper func(*source.Batch) // tests break the law here, with each batch before it is transformed, to see it noticed
+	counts     counter
+	sweepPause time.Duration       // the least between two sweeps that nobody asked for
+	guards     guards              // tests turn them off, to see what they guard against
+	tamper     func(*source.Batch) // tests break the law here, with each batch before it is transformed, to see it noticed
 
 	mu       sync.Mutex
 	db       *store.DB      // nil until it is open
 	src      *source.Source // nil until it is open
+	sweeper  *sweeper       // of this run; nil when there is none
+	swept    *SweepReport   // the last one
 	startSeq uint64         // the cursor when the store was opened
 	code     string         // why the fold does not do its work; "" when it does
 	reason   error
@@ -72,7 +77,11 @@ func NewFold(ctx context.Context, dir *store.Dir, o FoldOptions) (*Fold, error) 
 	if o.Workers == 0 {
 		o.Workers = min(goruntime.GOMAXPROCS(0), o.Batches)
 	}
-	f := &Fold{opt: o, dir: dir, log: o.Log, moved: make(chan struct{})}
+	if o.SweepEvery == 0 {
+		o.SweepEvery = 6 * time.Hour
+	}
+	f := &Fold{opt: o, dir: dir, log: o.Log, moved: make(chan struct{}), sweepPause: sweepPause}
+	f.opt.Source.Due = f.due
 	if err := f.compile(ctx); err != nil {
 		return nil, err
 	}
@@ -114,7 +123,7 @@ func (f *Fold) identity() (store.Identity, error) {
 	id := store.Identity{
 		Fold: o.Name, Module: f.module.Digest(), Manifest: meaning, Config: config,
 		Stream: stream, Domain: o.Source.Domain, Filter: filter, Keying: keying,
-		OnEvict: orElse(o.OnEvict, "remove"), OnError: orElse(o.OnError, "quarantine"), Limits: f.module.Limits(),
+		OnEvict: orElse(o.OnEvict, "remove"), OnError: orElse(o.OnError, "quarantine"), Limits: f.module.Limits(), Meter: plugin.Meter,
 	}
 	for name := range o.Collisions {
 		if !contains(m.Indexes, name) {
@@ -183,7 +192,10 @@ func (f *Fold) run(ctx context.Context) error {
 	syncing.Go(func() { f.syncSeconds(ctx) })
 	defer syncing.Wait()
 	defer done()
-	p := pipeline{fold: f, db: f.db, pipe: source.NewPipe(f.opt.Batches)}
+	p := &pipeline{fold: f, db: f.db, pipe: source.NewPipe(f.opt.Batches), aside: make(chan *aside), over: make(chan struct{})}
+	p.sweeper = newSweeper(p, src)
+	f.set(func() { f.sweeper = p.sweeper })
+	defer f.set(func() { f.sweeper = nil })
 	at := f.db.State().Position()
 	f.log.Info("fold started", "generation", f.db.Generation(), "stream", f.id.Stream, "seq", at.Seq)
 	if err := p.run(ctx, src, workers); err != nil {
@@ -232,15 +244,27 @@ func (f *Fold) openOther(have, want string) error {
 		"put the old module and configuration back, or stop foldrun and remove %s to build the fold anew", f.dir.FoldPath(f.opt.Name))}
 }
 
+// due says whether anything expires at now, or would have to be judged anew, under the stream's MaxAge.
+func (f *Fold) due(now, maxAge int64) bool {
+	if f.guards.off(guardClock) {
+		return false
+	}
+	n, err := f.db.Due(now, maxAge, 1)
+	return n > 0 || err != nil || f.db.State().MaxAge != maxAge
+}
+
 // workers starts one transformer a worker, each with an instance: a module that cannot start stops the fold now.
 func (f *Fold) workers(ctx context.Context) ([]*transformer, error) {
 	var all []*transformer
 	for range f.opt.Workers {
-		t := &transformer{worker: f.module.Worker(), module: f.module.Digest(), wantsDelete: f.module.Manifest().WantsDelete(),
-			byMessage: f.opt.Source.KeyingMessage, limit: 2 * f.opt.Source.BatchBytes}
-		all = append(all, t)
+		all = append(all, f.transformer())
 	}
 	return all, all[0].worker.Warm(ctx)
+}
+
+func (f *Fold) transformer() *transformer {
+	return &transformer{worker: f.module.Worker(), module: f.module.Digest(), wantsDelete: f.module.Manifest().WantsDelete(),
+		byMessage: f.opt.Source.KeyingMessage, limit: 2 * f.opt.Source.BatchBytes, guards: f.guards}
 }
 
 // syncSeconds is the background half of sync = "1s".

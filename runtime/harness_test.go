@@ -130,6 +130,12 @@ func startBroken(t testing.TB, path string, so store.Options, o FoldOptions, tam
 	dir := openDir(t, path, so)
 	f := must(NewFold(t.Context(), dir, o))(t)
 	f.tamper = tamper
+	return run(t, dir, f)
+}
+
+// run runs a fold over an open data directory.
+func run(t testing.TB, dir *store.Dir, f *Fold) *runner {
+	t.Helper()
 	ctx, end := context.WithCancel(t.Context())
 	r := &runner{Fold: f, t: t, dir: dir, done: make(chan struct{}), end: end}
 	go func() {

@@ -40,6 +40,25 @@ type pipeline struct {
 	work   chan *slot // to the workers
 	order  chan *slot // to the committer, in stream order
 	flying atomic.Int32
+
+	aside   chan *aside   // to the committer: what the host infers
+	over    chan struct{} // closed when the committer takes no more
+	watch   atomic.Pointer[watch]
+	sweeper *sweeper
+}
+
+// An aside is what the host infers, not what the stream says: a commit that leaves the cursor where it is. The
+// committer takes it between two batches.
+type aside struct {
+	batch *store.Batch
+	watch *watch // if not nil: it is dropped when an update of the key was committed since
+	done  chan store.Committed
+}
+
+// A watch has the committer note whether it commits an update of a source key.
+type watch struct {
+	key     []byte
+	touched bool // owned by the committer
 }
 
 // run folds from the store's cursor until ctx is done, then finishes what was read, or until something stops it.
@@ -56,10 +75,11 @@ func (p *pipeline) run(ctx context.Context, src *source.Source, workers []*trans
 	read := make(chan struct{}) // closed when the source has handed on its last batch
 	all.Go(func() {
 		defer close(read)
-		sourceErr = src.Run(reading, p.db.State().Position(), p.pipe)
+		p.stage(reading, "pull", func(ctx context.Context) { sourceErr = src.Run(ctx, p.db.State().Position(), p.pipe) })
 		stop(sourceErr)
 	})
 	all.Go(func() { p.dispatch(read) })
+	all.Go(func() { p.sweeper.run(reading) })
 	// What was read is finished even when ctx is done: workers do not see it.
 	for _, t := range workers {
 		all.Go(func() {
@@ -68,6 +88,7 @@ func (p *pipeline) run(ctx context.Context, src *source.Source, workers []*trans
 	}
 	var err error
 	p.stage(ctx, "commit", func(ctx context.Context) { err = p.commit(ctx) })
+	close(p.over)
 	stop(err)
 	for s := range p.order { // after an error: let the others end
 		p.drop(s)
@@ -129,12 +150,34 @@ func (p *pipeline) transform(ctx context.Context, t *transformer) {
 
 // commit stores the batches in stream order until order is closed or something fails.
 func (p *pipeline) commit(ctx context.Context) error {
-	for s := range p.order {
-		if err := p.batch(ctx, s); err != nil {
+	for {
+		var err error
+		select {
+		case s, more := <-p.order:
+			if !more {
+				return nil
+			}
+			err = p.batch(ctx, s)
+		case a := <-p.aside:
+			err = p.beside(ctx, a)
+		}
+		if err != nil {
 			return err
 		}
 	}
-	return nil
+}
+
+// beside stores what the host inferred.
+func (p *pipeline) beside(ctx context.Context, a *aside) error {
+	if a.watch != nil && a.watch.touched {
+		a.done <- store.Committed{}
+		return nil
+	}
+	s := p.db.State()
+	a.batch.MaxAge = s.MaxAge
+	done, err := p.store(ctx, part{batch: a.batch, pos: s.Position()})
+	a.done <- done
+	return err
 }
 
 // batch stores the parts of one slot, and gives it back.
@@ -146,7 +189,10 @@ func (p *pipeline) batch(ctx context.Context, s *slot) error {
 			err = &Stop{CodeModule, err}
 		} else {
 			keys += x.batch.Len()
-			err = p.store(ctx, x)
+			if w := p.watch.Load(); w != nil && x.batch.Has(w.key) {
+				w.touched = true
+			}
+			_, err = p.store(ctx, x)
 		}
 		s.spare <- x.batch
 		switch {
@@ -188,7 +234,7 @@ func (p *pipeline) give(s *slot) {
 const diskPause = time.Second
 
 // store commits one part. While the disk is too full it waits, and reads go on.
-func (p *pipeline) store(ctx context.Context, x part) error {
+func (p *pipeline) store(ctx context.Context, x part) (done store.Committed, err error) {
 	cur := p.db.State().Position()
 	if len(x.pos.Anchors) == 0 {
 		x.pos.Anchors, x.pos.CaughtUp = cur.Anchors, cur.CaughtUp
@@ -197,24 +243,30 @@ func (p *pipeline) store(ctx context.Context, x part) error {
 	x.pos.Anchors = append([]store.Anchor(nil), x.pos.Anchors...)
 	for {
 		start := time.Now()
-		done, err := p.db.Commit(x.batch, x.pos, x.pos.Time)
+		done, err = p.db.Commit(x.batch, x.pos, x.clock)
 		switch {
 		case err == nil:
 			p.fold.counts.committed(done, time.Since(start))
 			p.fold.pause("", nil)
 			p.fold.set(func() {}) // the cursor moved
-			return nil
+			maxAge := x.batch.MaxAge
+			if s := p.db.State(); s.ExpiredTo >= x.clock && s.MaxAge == maxAge || len(p.order) > 0 {
+				return done, nil
+			}
+			x.batch.Reset() // more was due than one commit holds, and nothing else waits
+			x.batch.MaxAge = maxAge
+			continue
 		case !errors.Is(err, store.ErrDiskLow):
 			if p.db.Damage() != nil {
-				return &Stop{CodeDamaged, err}
+				return done, &Stop{CodeDamaged, err}
 			}
-			return &Stop{CodeStore, err}
+			return done, &Stop{CodeStore, err}
 		}
 		p.fold.pause(CodeDiskLow, hint.Error(err, "free space there, or lower [store] min_free_disk: the fold goes on by itself"))
 		select {
 		case <-time.After(diskPause):
 		case <-ctx.Done():
-			return ctx.Err() // nothing of it was written, nor of what follows: it comes again after the restart
+			return done, ctx.Err() // nothing of it was written, nor of what follows: it comes again after the restart
 		}
 	}
 }

@@ -39,6 +39,7 @@ type Status struct {
 	Indexes     []IndexStatus `json:"indexes"`
 	Counts      Counts        `json:"counts"`
 	Source      SourceStatus  `json:"source"`
+	Sweep       *SweepReport  `json:"sweep,omitempty"` // the last comparison of the source keys with the stream's
 }
 
 // IndexStatus counts one index.
@@ -62,10 +63,10 @@ type SourceStatus struct {
 // Status returns what the fold knows of itself now.
 func (f *Fold) Status() Status {
 	f.mu.Lock()
-	db, src, code, reason, stopped, start := f.db, f.src, f.code, f.reason, f.stopped, f.startSeq
+	db, src, code, reason, stopped, start, swept := f.db, f.src, f.code, f.reason, f.stopped, f.startSeq, f.swept
 	f.mu.Unlock()
 	s := Status{Name: f.opt.Name, State: StateStarting, Code: code, Stream: f.id.Stream, Domain: f.id.Domain, StartSeq: start,
-		Counts: f.counts.get()}
+		Counts: f.counts.get(), Sweep: swept}
 	if f.module != nil {
 		m := f.module.Manifest()
 		s.Module, s.Version = m.Name, m.Version

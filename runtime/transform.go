@@ -20,6 +20,7 @@ var errOverflow = errors.New("runtime: the batch yields too much for one commit"
 type part struct {
 	batch *store.Batch
 	pos   store.Position
+	clock int64 // of the fold, once pos is folded
 	last  bool  // of its batch of the source
 	err   error // the batch is not to be stored, and nothing follows
 }
@@ -34,6 +35,7 @@ type transformer struct {
 	wantsDelete bool
 	byMessage   bool // keying = "message": no two updates share a source key
 	limit       int  // bytes that one commit may hold
+	guards      guards
 
 	slot    *slot        // in hand
 	u       *abi.Updates // of it
@@ -54,6 +56,9 @@ func (t *transformer) run(ctx context.Context, s *slot) {
 // pieces transforms the updates [lo, hi): into one part, or where that yields too much, into those of its halves.
 func (t *transformer) pieces(ctx context.Context, lo, hi int) error {
 	t.out.Reset()
+	if !t.guards.off(guardMaxAge) {
+		t.out.MaxAge = t.slot.in.MaxAge
+	}
 	t.beside = 0
 	err := t.updates(ctx, lo, hi)
 	if errors.Is(err, errOverflow) {
@@ -67,7 +72,11 @@ func (t *transformer) pieces(ctx context.Context, lo, hi int) error {
 		return err
 	}
 	last := hi == t.u.Len()
-	t.slot.parts <- part{batch: t.out, pos: position(t.slot.in, hi), last: last}
+	x := part{batch: t.out, pos: position(t.slot.in, hi), clock: t.slot.in.Clock, last: last}
+	if !last {
+		x.clock = x.pos.Time
+	}
+	t.slot.parts <- x
 	if !last {
 		t.out = <-t.slot.spare
 	}
@@ -129,7 +138,7 @@ func (t *transformer) newest(lo, hi int) {
 // Yield is part of plugin.Sink.
 func (t *transformer) Yield(rec int32, entries plugin.Entries) error {
 	u := &t.u.Records[rec]
-	t.out.Put(t.u.At(u.Key), u.Seq, u.Time, 0)
+	t.out.Put(t.u.At(u.Key), u.Seq, u.Time, t.expiry(rec))
 	for i := range entries.Len() {
 		e := entries.At(i)
 		if err := t.out.Row(e.Index, e.Key, e.Value, expiry(u.Time, e.TTL)); err != nil {
@@ -150,9 +159,17 @@ func (t *transformer) Fail(rec int32, f store.Failure) error {
 	one := []int32{rec}
 	t.scratch = slices.Grow(t.scratch[:0], abi.InSize(t.u, one))
 	f.Update = t.scratch[:abi.EncodeIn(t.scratch[:cap(t.scratch)], t.u, one)]
-	t.out.Fail(t.u.At(u.Key), u.Seq, u.Time, 0, f)
+	t.out.Fail(t.u.At(u.Key), u.Seq, u.Time, t.expiry(rec), f)
 	t.beside += len(f.Update) + len(f.Message)
 	return t.room()
+}
+
+// expiry returns when the record of an update goes by what the message says.
+func (t *transformer) expiry(rec int32) int64 {
+	if t.guards.off(guardTTL) {
+		return 0
+	}
+	return t.slot.in.Expiry(int(rec))
 }
 
 // room asks for the batch to be cut when it holds too much; what a single update yields is bounded by its limits.

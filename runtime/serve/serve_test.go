@@ -379,6 +379,10 @@ func TestStatus(t *testing.T) {
 
 // fill sets every field to something that is not zero.
 func fill(v reflect.Value) {
+	if v.Type() == reflect.TypeFor[time.Time]() {
+		v.Set(reflect.ValueOf(time.Unix(1700000000, 5).UTC()))
+		return
+	}
 	switch v.Kind() {
 	case reflect.Struct:
 		for i := range v.NumField() {
@@ -390,13 +394,16 @@ func fill(v reflect.Value) {
 	case reflect.Map:
 		v.Set(reflect.MakeMap(v.Type()))
 		v.SetMapIndex(reflect.ValueOf("m"), reflect.ValueOf(uint64(7)))
+	case reflect.Pointer:
+		v.Set(reflect.New(v.Type().Elem()))
+		fill(v.Elem())
 	case reflect.String:
 		v.SetString("x")
 	case reflect.Bool:
 		v.SetBool(true)
-	case reflect.Uint64, reflect.Uint32:
+	case reflect.Uint64, reflect.Uint32, reflect.Uint8:
 		v.SetUint(9)
-	case reflect.Int64, reflect.Int32:
+	case reflect.Int64, reflect.Int32, reflect.Int:
 		v.SetInt(8)
 	default:
 		panic(v.Kind())

@@ -2,13 +2,19 @@ package source
 
 import (
 	"slices"
+	"unicode/utf8"
 
 	"github.com/zeebo/xxh3"
 
 	"github.com/foldrun/foldrun/store"
 )
 
+// anchorOf returns the anchor of a message. The leader says what it holds at a seq in JSON, where U+FFFD stands for each
+// byte that is not UTF-8: so the subject's hash is of that form.
 func anchorOf(seq uint64, time int64, subject []byte) store.Anchor {
+	if !utf8.Valid(subject) {
+		subject = []byte(string([]rune(string(subject))))
+	}
 	return store.Anchor{Seq: seq, Time: time, Subject: xxh3.Hash(subject)}
 }
 

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -14,8 +13,10 @@ import (
 
 // The error codes of the JetStream API that mean something to us.
 const (
-	errStreamNotFound  = 10059
-	errMessageNotFound = 10037
+	errStreamNotFound       = 10059
+	errMessageNotFound      = 10037
+	errNotEnabled           = 10076
+	errNotEnabledForAccount = 10039
 )
 
 // apiError is the error of a JetStream API response.
@@ -56,6 +57,8 @@ type storedMessage struct {
 	Subject string    `json:"subject"`
 	Seq     uint64    `json:"seq"`
 	Time    time.Time `json:"time"`
+	Headers []byte    `json:"hdrs"`
+	Data    []byte    `json:"data"`
 }
 
 // call makes one request to the JetStream API. op is the subject without the API's prefix; req nil sends no body.
@@ -72,9 +75,6 @@ func (s *Source) call(ctx context.Context, op string, req, resp any) error {
 	defer cancel()
 	m, err := s.request(ctx, subject, body)
 	if err != nil {
-		if denied := violation(s.nc, subject); denied != nil {
-			err = denied
-		}
 		return fmt.Errorf("source: %s: %w", op, err)
 	}
 	if err := decodeResponse(m.Data, resp); err != nil {
@@ -83,32 +83,40 @@ func (s *Source) call(ctx context.Context, op string, req, resp any) error {
 	return nil
 }
 
-// request is nats.go's RequestWithContext, but it ends when the connection breaks: the answer would never come.
+// request is nats.go's RequestWithContext, but it ends when the connection breaks, or the server refuses the request or
+// the subscription to its answer: then the answer would never come, and a time-out would not say why.
 func (s *Source) request(ctx context.Context, subject string, body []byte) (*nats.Msg, error) {
 	broken := s.nc.StatusChanged(nats.RECONNECTING, nats.DISCONNECTED, nats.CLOSED)
 	defer s.nc.RemoveStatusListener(broken)
 	if !s.nc.IsConnected() {
 		return nil, errDisconnected
 	}
-	answer, inbox := make(chan *nats.Msg, 1), s.nc.NewInbox()
-	sub, err := s.nc.ChanSubscribe(inbox, answer)
+	answer, inbox, mark := make(chan *nats.Msg, 1), s.nc.NewInbox(), s.journal.mark()
+	sub, err := s.nc.ChanSubscribe(inbox+".*", answer) // as a session does: what is not allowed is known before one begins
 	if err != nil {
 		return nil, err
 	}
 	defer sub.Unsubscribe()
-	if err := s.nc.PublishRequest(subject, inbox, body); err != nil {
+	if err := s.nc.PublishRequest(subject, inbox+".answer", body); err != nil {
 		return nil, err
 	}
-	select {
-	case m := <-answer:
-		if len(m.Data) == 0 && m.Header.Get("Status") == "503" {
-			return nil, nats.ErrNoResponders
+	for {
+		refused, err := s.journal.refusal(mark, subject, s.mapped(subject), inbox+".*")
+		if err != nil {
+			return nil, s.denied(err)
 		}
-		return m, nil
-	case <-broken:
-		return nil, errDisconnected
-	case <-ctx.Done():
-		return nil, ctx.Err()
+		select {
+		case m := <-answer:
+			if len(m.Data) == 0 && m.Header.Get("Status") == "503" {
+				return nil, nats.ErrNoResponders
+			}
+			return m, nil
+		case <-refused:
+		case <-broken:
+			return nil, errDisconnected
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
 	}
 }
 
@@ -126,22 +134,6 @@ func decodeResponse(data []byte, resp any) error {
 		return nil
 	}
 	return json.Unmarshal(data, resp)
-}
-
-// violation returns the connection's last error if it is a permission violation that explains why a request to
-// subject got no answer: the server refuses apart from the request, which only times out. The refused subject is the
-// request's or that of an inbox.
-func violation(nc *nats.Conn, subject string) error {
-	err := nc.LastError()
-	if !errors.Is(err, nats.ErrPermissionViolation) {
-		return nil
-	}
-	inbox, _, _ := strings.Cut(nc.NewInbox(), ".")
-	text := err.Error()
-	if strings.Contains(text, `"`+subject+`"`) || strings.Contains(text, `Subscription to "`+inbox+`.`) {
-		return err
-	}
-	return nil
 }
 
 func (s *Source) streamInfo(ctx context.Context) (*streamInfo, error) {
@@ -170,8 +162,14 @@ func (s *Source) message(ctx context.Context, req any) (*storedMessage, error) {
 	return &r.Message, err
 }
 
-// createConsumer makes the consumer of one session: ephemeral, in memory, without acks, one filter, after seq.
-func (s *Source) createConsumer(ctx context.Context, info *streamInfo, name string, seq uint64) error {
+// A consumer is one that we make: ephemeral, in memory, without acks, with one filter.
+type consumer struct {
+	name, filter string
+	after        uint64 // seq
+	headersOnly  bool
+}
+
+func (s *Source) createConsumer(ctx context.Context, info *streamInfo, c consumer) error {
 	threshold := time.Minute
 	if limit := info.Config.ConsumerLimits.InactiveThreshold; limit > 0 {
 		threshold = min(threshold, limit)
@@ -181,17 +179,18 @@ func (s *Source) createConsumer(ctx context.Context, info *streamInfo, name stri
 		Config jetstream.ConsumerConfig `json:"config"`
 		Action string                   `json:"action"`
 	}{s.opts.Stream, jetstream.ConsumerConfig{
-		Name:              name,
+		Name:              c.name,
 		AckPolicy:         jetstream.AckNonePolicy,
 		DeliverPolicy:     jetstream.DeliverByStartSequencePolicy,
-		OptStartSeq:       seq + 1,
-		FilterSubject:     s.filter,
+		OptStartSeq:       c.after + 1,
+		FilterSubject:     c.filter,
+		HeadersOnly:       c.headersOnly,
 		MemoryStorage:     true,
 		Replicas:          1,
 		InactiveThreshold: threshold,
 		Metadata:          map[string]string{"app": "foldrun", "instance": s.opts.Instance},
 	}, "create"}
-	return s.call(ctx, "CONSUMER.CREATE."+s.opts.Stream+"."+name+"."+s.filter, req, nil)
+	return s.call(ctx, "CONSUMER.CREATE."+s.opts.Stream+"."+c.name+"."+c.filter, req, nil)
 }
 
 // forgetConsumer deletes a consumer without waiting: when it fails, the server does it after the inactive threshold.

@@ -1,6 +1,7 @@
 package source
 
 import (
+	"strings"
 	"time"
 
 	"github.com/foldrun/foldrun/abi"
@@ -20,6 +21,9 @@ type Batch struct {
 	abi.Updates
 	From    uint64         // the position's Seq before this batch
 	Pos     store.Position // where the commit of this batch brings the cursor; its memory is the batch's
+	Clock   int64          // the fold's clock with this batch: see Options.Due
+	MaxAge  int64          // the stream's, ns, by the leader's last word; 0 = none
+	TTL     bool           // the stream lets messages have a time to live of their own, by the same word
 	Arrived time.Time      // when its first update was read, by this machine's clock; zero for a batch without updates
 }
 
@@ -27,7 +31,41 @@ type Batch struct {
 func (b *Batch) Reset() {
 	b.Updates.Reset()
 	b.From, b.Arrived = 0, time.Time{}
+	b.Clock, b.MaxAge, b.TTL = 0, 0, false
 	b.Pos = store.Position{Anchors: b.Pos.Anchors[:0]}
+}
+
+// Expiry returns when the record of the i'th update goes by what the message says of itself: ns since 1970, store.Never
+// where not even the stream's MaxAge ends it, 0 where it says nothing.
+func (b *Batch) Expiry(i int) int64 {
+	u := &b.Records[i]
+	for _, h := range b.Updates.Headers[u.Header : u.Header+u.Headers] {
+		if string(b.At(h.Name)) == ttlHeader {
+			return expiry(string(b.At(h.Value)), u.Time, b.TTL)
+		}
+	}
+	return 0
+}
+
+const ttlHeader = "Nats-TTL"
+
+// expiry reads the value of the header as the server does (ADR-43): seconds, a Go duration of which the server keeps
+// whole seconds, or "never", which holds whatever the stream allows.
+func expiry(value string, at int64, allowed bool) int64 {
+	if strings.EqualFold(value, "never") {
+		return store.Never
+	}
+	seconds, ok := parseUint(value)
+	if d, err := time.ParseDuration(value); err == nil {
+		seconds, ok = uint64(d/1e9), d >= 1e9
+	}
+	if !allowed || !ok || seconds == 0 {
+		return 0
+	}
+	if seconds > uint64(store.Never-1-at)/1e9 {
+		return store.Never - 1
+	}
+	return at + int64(seconds)*1e9
 }
 
 // Pipe bounds what is in flight between Run and the owner that called it. Free has room for all batches and holds all of them when

@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"github.com/nats-io/nats.go"
+
+	"github.com/foldrun/foldrun/hint"
 )
 
 // Resolve says where t leads. A named context fills what t leaves open. If t gives neither a URL nor credentials, it is
@@ -90,6 +92,7 @@ type natsContext struct {
 	UserJWT  string `json:"user_jwt"`
 	UserSeed string `json:"user_seed"`
 	Proxy    string `json:"socks_proxy"`
+	API      string `json:"jetstream_api_prefix"`
 }
 
 func readContext(name string) (*natsContext, error) {
@@ -102,15 +105,16 @@ func readContext(name string) (*natsContext, error) {
 	}
 	b, err := os.ReadFile(filepath.Join(dir, "context", name+".json"))
 	if err != nil {
-		return nil, fmt.Errorf("source: NATS context %q: %w", name, err)
+		return nil, hint.Error(fmt.Errorf("source: NATS context %q: %w", name, err), "nats context ls shows those that are there, for this user")
 	}
 	c := new(natsContext)
 	if err := json.Unmarshal(b, c); err != nil {
 		return nil, fmt.Errorf("source: NATS context %q: %w", name, err)
 	}
-	for field, value := range map[string]string{"nsc": c.NSC, "user_jwt": c.UserJWT, "user_seed": c.UserSeed, "socks_proxy": c.Proxy} {
+	for field, value := range map[string]string{"nsc": c.NSC, "user_jwt": c.UserJWT, "user_seed": c.UserSeed, "socks_proxy": c.Proxy, "jetstream_api_prefix": c.API} {
 		if value != "" {
-			return nil, fmt.Errorf("source: NATS context %q sets %s, which foldrun does not support", name, field)
+			err := fmt.Errorf("source: NATS context %q sets %s, which foldrun does not support", name, field)
+			return nil, hint.Error(err, "give the connection without a context: url, and creds or the like")
 		}
 	}
 	for field, path := range map[string]*string{"creds": &c.Creds, "nkey": &c.NKey, "cert": &c.Cert, "key": &c.Key, "ca": &c.CA} {

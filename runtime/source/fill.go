@@ -58,6 +58,7 @@ func (r *reader) flush(ctx context.Context) error {
 func (r *reader) handOn(ctx context.Context, seq uint64) error {
 	b := r.cur
 	n := b.Len()
+	b.MaxAge, b.TTL = r.maxAge, r.ttl
 	if n > 0 {
 		last := &b.Records[n-1]
 		r.pos.Time = last.Time
@@ -68,6 +69,7 @@ func (r *reader) handOn(ctx context.Context, seq uint64) error {
 	r.pos.Seq = max(r.pos.Seq, seq)
 	r.stampCaughtUp()
 	anchors := append(b.Pos.Anchors[:0], r.pos.Anchors...)
+	b.Clock = max(b.Clock, r.pos.Time)
 	b.Pos = r.pos
 	b.Pos.Seq, b.Pos.Anchors = seq, anchors
 	r.handed.seq, r.handed.created, r.handed.caughtUp = seq, r.pos.Created, r.pos.CaughtUp
@@ -105,7 +107,11 @@ func (r *reader) showCaughtUp(st *Status, caughtUp bool) {
 func (r *reader) moveIdle(ctx context.Context, now time.Time) error {
 	moved := r.pos.Seq > r.handed.seq && now.Sub(r.handed.idleAt) >= r.pace.advance
 	newer := r.pos.CaughtUp-r.handed.caughtUp >= int64(r.pace.caughtUp)
-	if r.pending() || !moved && !newer && r.pos.Created == r.handed.created || !r.idle() {
+	if r.pending() || !r.idle() {
+		return nil
+	}
+	clock, due := r.idleClock(now)
+	if !moved && !newer && !due && r.pos.Created == r.handed.created {
 		return nil
 	}
 	if r.cur == nil {
@@ -113,7 +119,19 @@ func (r *reader) moveIdle(ctx context.Context, now time.Time) error {
 			return err
 		}
 	}
+	if due { // else the clock of the last update holds, which is the same wherever the stream is folded
+		r.cur.Clock = clock
+	}
 	return r.handOn(ctx, r.pos.Seq)
+}
+
+// idleClock returns the clock of a fold that has read everything, and whether something is due by it.
+func (r *reader) idleClock(now time.Time) (clock int64, due bool) {
+	if r.opts.Due == nil || r.clock == 0 || r.pos.Seq < r.target {
+		return 0, false
+	}
+	clock = r.clock + int64(now.Sub(r.clockAt)-r.opts.ClockSlack)
+	return clock, r.opts.Due(max(clock, r.pos.Time), r.maxAge)
 }
 
 // add puts one message into the current batch, after closing that where it must be.
@@ -148,7 +166,8 @@ func (r *reader) add(ctx context.Context, m *nats.Msg, seq uint64, ns int64) err
 	if r.cur.Len() == 0 {
 		r.cur.Arrived = time.Now()
 	}
-	r.record(m, seq, ns)
+	r.rec.prefix = r.prefix
+	r.rec.record(r.cur, m, seq, ns)
 	r.pos.Seq = seq
 	return nil
 }

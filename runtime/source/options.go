@@ -20,9 +20,16 @@ type Options struct {
 	PullMessages int           // messages asked for by one pull request; default 5000. At most 1.5 times as many are under way
 	PullBytes    int           // bytes asked for by one pull request; default 8 MiB, never less than the server's max_payload and 64 KiB
 	Heartbeat    time.Duration // the server's sign of life while it has nothing to send; default 1s. After 2.5 of silence the session ends
+	Refresh      time.Duration // the stream's leader is asked for its state this often; default 10s
+	ClockSlack   time.Duration // how far behind the server's clock that of an idle fold is; default 10s, which leaders' clocks may differ by
 	BatchRecords int           // updates in a batch, at most; default 16384
 	BatchBytes   int           // bytes in a batch, at most, but for one larger message; default 8 MiB
 	Log          *slog.Logger  // default: discard
+
+	// Due says whether anything would expire if the fold's clock were now (ns since 1970) and the stream's MaxAge maxAge
+	// (ns, 0 = none). The clock is the time of the last update; while the stream is idle and everything is read, it is the
+	// server's less some seconds, and a batch without updates brings it when Due says so. Nil: nothing ever expires.
+	Due func(now, maxAge int64) bool
 }
 
 // Fixed by the design of the loop; a test may shorten them.
@@ -32,7 +39,6 @@ type pace struct {
 	settleFar time.Duration // the same for a mirror
 	advance   time.Duration // an idle position is handed on at most this often
 	caughtUp  time.Duration // a position that only learned CaughtUp is handed on at most this often
-	refresh   time.Duration // the leader is asked for its last seq this often
 	healthy   time.Duration // a session that lasted this long starts the backoff anew
 	backoff   time.Duration // the first pause between two sessions, doubled up to the next
 	longest   time.Duration
@@ -45,7 +51,6 @@ var defaultPace = pace{
 	settleFar: 30 * time.Second,
 	advance:   2 * time.Second,
 	caughtUp:  time.Minute,
-	refresh:   10 * time.Second,
 	healthy:   10 * time.Second,
 	backoff:   50 * time.Millisecond,
 	longest:   5 * time.Second,
@@ -73,6 +78,12 @@ func (o Options) withDefaults() Options {
 	setInt(&o.BatchBytes, 8<<20)
 	if o.Heartbeat <= 0 {
 		o.Heartbeat = time.Second
+	}
+	if o.ClockSlack <= 0 {
+		o.ClockSlack = clockSkew
+	}
+	if o.Refresh <= 0 {
+		o.Refresh = 10 * time.Second
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)

@@ -157,6 +157,7 @@ func (r *reader) accept(info *streamInfo, p proof) {
 			"code", CodeHeadLost, "stream", r.opts.Stream, "cursor", r.pos.Seq, "first_seq", first, "seqs", lost)
 	}
 	r.doubt(info)
+	r.suspect(info, p)
 	log.Debug("stream proved", "stream", r.opts.Stream, "created", stamp(created), "anchors", p.String(),
 		"cursor", r.pos.Seq, "first_seq", info.State.FirstSeq, "last_seq", info.State.LastSeq)
 }

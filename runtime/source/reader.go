@@ -22,10 +22,14 @@ type reader struct {
 	target   uint64         // the stream's last seq by the leader's last word,
 	targetAt int64          // which was at this time of the server
 	headLost uint64         // the FirstSeq last warned of
+	maxAge   int64          // of the stream, ns, by that word
+	ttl      bool           // messages may have a time to live of their own, by that word
+	clock    int64          // the server's clock, ns since 1970,
+	clockAt  time.Time      // when it was read, by the clock of this machine
 
 	cur    *Batch   // being filled; nil: none taken yet
 	spare  []*Batch // taken from Free, empty
-	names  []string // scratch: the header names of one message
+	rec    recorder
 	handed struct { // of the last batch handed on
 		seq      uint64
 		created  int64
@@ -39,6 +43,7 @@ type reader struct {
 
 func newReader(s *Source, from store.Position, p Pipe) *reader {
 	r := &reader{Source: s, pipe: p, pos: from, spare: make([]*Batch, 0, cap(p.Free))}
+	r.rec.byMessage = s.opts.KeyingMessage
 	r.pos.Anchors = append(make([]store.Anchor, 0, store.MaxAnchors+1), from.Anchors...)
 	r.handed.seq, r.handed.created, r.handed.caughtUp = from.Seq, from.Created, from.CaughtUp
 	s.note(func(st *Status) { st.Seq, st.State, st.Code = from.Seq, StateWaiting, "" })
@@ -128,17 +133,27 @@ func (r *reader) awaitConnection(ctx context.Context) error {
 			r.forgetEvents()
 			return nil
 		}
-		r.note(func(st *Status) {
-			st.State, st.Reason, st.Code = StateWaiting, "not connected to NATS", ""
-			if err := r.nc.LastError(); err != nil {
-				st.Reason += ": " + err.Error()
-			}
-		})
+		r.waitForNATS()
 		select {
 		case <-r.events:
 		case <-time.After(time.Second): // an event may have been lost: the channel is small
 		case <-ctx.Done():
 		}
+	}
+}
+
+// waitForNATS says why there is no connection, in the log when that is news.
+func (r *reader) waitForNATS() {
+	var said string
+	var now Status
+	r.note(func(st *Status) {
+		said = st.Reason
+		st.State = StateWaiting
+		st.away(r.journal.away(r.nc))
+		now = *st
+	})
+	if now.Reason != said {
+		r.opts.Log.Warn("waiting for NATS", "stream", r.opts.Stream, "code", now.Code, "err", now.Reason, "hint", now.Hint)
 	}
 }
 
@@ -200,9 +215,9 @@ func (r *reader) logReset(err error) (reason string) {
 	case errors.Is(err, errRefilling):
 		reason = "refilling"
 	}
-	code := codeOf(err)
+	code, mend := explain(err)
 	r.note(func(st *Status) {
-		st.State, st.Reason, st.Code = StateWaiting, err.Error(), code
+		st.State, st.Reason, st.Code, st.Hint = StateWaiting, err.Error(), code, mend
 		st.Resets[reason]++
 	})
 	log := r.opts.Log.Debug
@@ -210,6 +225,6 @@ func (r *reader) logReset(err error) (reason string) {
 		r.lastReason, r.lastWarned = reason, now
 		log = r.opts.Log.Warn
 	}
-	log("session ended", "stream", r.opts.Stream, "reason", reason, "code", code, "cursor", r.pos.Seq, "err", err)
+	log("session ended", "stream", r.opts.Stream, "reason", reason, "code", code, "cursor", r.pos.Seq, "err", err, "hint", mend)
 	return reason
 }

@@ -11,13 +11,19 @@ import (
 
 func messageSize(m *nats.Msg) int { return len(m.Subject) + m.Size() }
 
-// record appends one message to the current batch.
-func (r *reader) record(m *nats.Msg, seq uint64, ns int64) {
-	b := r.cur
+// A recorder turns messages into updates.
+type recorder struct {
+	prefix    string   // cut from each subject
+	byMessage bool     // keying = "message"
+	names     []string // scratch: the header names of one message
+}
+
+// record appends one message to a batch.
+func (r *recorder) record(b *Batch, m *nats.Msg, seq uint64, ns int64) {
 	subject := b.AppendString(m.Subject)
 	u := abi.Update{Seq: seq, Time: ns, Subject: subject, Key: subject, Op: abi.OpPut}
 	switch {
-	case r.opts.KeyingMessage:
+	case r.byMessage:
 		var key [8]byte
 		binary.BigEndian.PutUint64(key[:], seq)
 		u.Key = b.Append(key[:])
@@ -27,30 +33,30 @@ func (r *reader) record(m *nats.Msg, seq uint64, ns int64) {
 		u.Key.Len -= uint32(len(r.prefix))
 	}
 	if len(m.Header) > 0 {
-		if !r.opts.KeyingMessage {
+		if !r.byMessage {
 			u.Op = opOf(m.Header)
 		}
 		u.Header = uint32(len(b.Headers))
-		r.headers(m.Header)
+		r.headers(b, m.Header)
 		u.Headers = uint32(len(b.Headers)) - u.Header
 	}
 	u.Value = b.Append(m.Data)
 	b.Records = append(b.Records, u)
 }
 
-// headers appends h to the current batch in the bytewise order of the names, the values of one name in their order in
+// headers appends h to b in the bytewise order of the names, the values of one name in their order in
 // the message. nats.go gives the headers as a map: their order across names is lost, and what a guest sees must not
 // depend on the order of a map.
-func (r *reader) headers(h nats.Header) {
+func (r *recorder) headers(b *Batch, h nats.Header) {
 	r.names = r.names[:0]
 	for name := range h {
 		r.names = append(r.names, name)
 	}
 	slices.Sort(r.names)
 	for _, name := range r.names {
-		span := r.cur.AppendString(name)
+		span := b.AppendString(name)
 		for _, value := range h[name] {
-			r.cur.Headers = append(r.cur.Headers, abi.Header{Name: span, Value: r.cur.AppendString(value)})
+			b.Headers = append(b.Headers, abi.Header{Name: span, Value: b.AppendString(value)})
 		}
 	}
 }

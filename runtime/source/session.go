@@ -21,6 +21,7 @@ type session struct {
 	opened  uint64         // pulls so far: the number of the last one
 	bytes   int            // asked for by one pull
 	subject string         // of a pull request
+	mark    int            // in the connection's journal, when it began
 	askedAt time.Time      // when the leader was last asked
 	asked   uint64         // the position then
 	behind  int            // answers in a row that were behind it
@@ -43,10 +44,10 @@ func (r *reader) session(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s := &session{name: r.newConsumerName(), inbox: r.nc.NewInbox()}
+	s := &session{name: r.newConsumerName(), inbox: r.nc.NewInbox(), mark: r.journal.mark()}
 	s.subject = r.api + "CONSUMER.MSG.NEXT." + r.opts.Stream + "." + s.name
 	defer r.dropConsumer(ctx, s.name)
-	if err := r.createConsumer(ctx, info, s.name, r.pos.Seq); err != nil {
+	if err := r.createConsumer(ctx, info, consumer{name: s.name, filter: r.filter, after: r.pos.Seq}); err != nil {
 		return err
 	}
 	// The stream may have been made anew between the proof and the consumer. From here on that would end the consumer.
@@ -70,7 +71,7 @@ func (r *reader) session(ctx context.Context) error {
 	s.silence = time.NewTimer(r.silence())
 	defer s.silence.Stop()
 	r.note(func(st *Status) {
-		st.State, st.Reason, st.Code = StateReading, "", ""
+		st.State, st.Reason, st.Code, st.Hint = StateReading, "", "", ""
 		st.Sessions++
 		r.showCaughtUp(st, r.pos.Seq >= r.target)
 	})
@@ -152,10 +153,8 @@ func (r *reader) wait(ctx context.Context, s *session) (*nats.Msg, error) {
 		}
 		return nil, errDisconnected
 	case <-s.silence.C:
-		for _, subject := range []string{s.subject, s.inbox + ".*"} {
-			if err := violation(r.nc, subject); err != nil {
-				return nil, err
-			}
+		if _, err := r.journal.refusal(s.mark, s.subject, r.mapped(s.subject), s.inbox+".*"); err != nil {
+			return nil, fmt.Errorf("source: %w", r.denied(err))
 		}
 		return nil, &reset{"silence", fmt.Sprintf("neither a message nor a heartbeat for %s", r.silence())}
 	case <-ctx.Done():
@@ -228,7 +227,7 @@ func (r *reader) ended(s *session, subject string) {
 
 // askLeader asks for the stream's last seq, now and then. The answer comes like any message, so nothing waits for it.
 func (r *reader) askLeader(s *session, now time.Time) error {
-	if now.Sub(s.askedAt) < r.pace.refresh {
+	if now.Sub(s.askedAt) < r.opts.Refresh {
 		return nil
 	}
 	s.askedAt, s.asked = now, r.pos.Seq
@@ -254,11 +253,18 @@ func (r *reader) leaderSays(s *session, info *streamInfo) error {
 	}
 	s.behind = 0
 	r.target, r.targetAt = info.State.LastSeq, nanos(info.TS)
+	r.maxAge, r.ttl = int64(info.Config.MaxAge), info.Config.AllowMsgTTL
+	r.clock, r.clockAt = nanos(info.TS), time.Now()
 	r.stampCaughtUp()
 	r.note(func(st *Status) {
 		st.Messages, st.Subjects, st.FirstSeq = info.State.Messages, info.State.Subjects, info.State.FirstSeq
-		st.LastSeq, st.AsOf = max(info.State.LastSeq, r.pos.Seq), info.TS
+		st.LastSeq, st.AsOf, st.AsOfSeq = max(info.State.LastSeq, r.pos.Seq), info.TS, info.State.LastSeq
+		st.MaxAge, st.TTL = r.maxAge, r.ttl
 		r.showCaughtUp(st, st.Seq >= r.target)
 	})
+	select {
+	case r.heard <- struct{}{}:
+	default:
+	}
 	return nil
 }

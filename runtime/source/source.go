@@ -16,10 +16,12 @@ import (
 
 // A Source reads one stream. It is made by Open; Run may be called again after it has returned, but not twice at once.
 type Source struct {
-	nc   *nats.Conn
-	opts Options
-	pace pace
-	api  string // the prefix of the JetStream API's subjects
+	nc      *nats.Conn
+	journal *journal // of nc
+	opts    Options
+	pace    pace
+	api     string // the prefix of the JetStream API's subjects
+	heard   chan struct{}
 
 	// owned by Open, then by Run
 	prefix string // of the source keys, cut from each subject
@@ -37,13 +39,14 @@ func Open(ctx context.Context, nc *nats.Conn, o Options) (*Source, error) {
 	if err := o.validate(); err != nil {
 		return nil, err
 	}
-	s := &Source{nc: nc, opts: o.withDefaults(), pace: defaultPace, api: "$JS.API.", warned: map[string]bool{}}
+	s := &Source{nc: nc, journal: journalOf(nc), opts: o.withDefaults(), pace: defaultPace, api: plainAPI, heard: make(chan struct{}, 1), warned: map[string]bool{}}
 	if o.Domain != "" {
 		s.api = "$JS." + o.Domain + ".API."
 	}
 	s.status = Status{State: StateIdle, Stream: s.opts.Stream, Domain: o.Domain, Resets: map[string]uint64{}, Checks: map[string]uint64{}}
+	s.subjects(o.Bucket)
 	if !nc.IsConnected() {
-		s.status.Reason = "not connected to NATS"
+		s.status.away(s.journal.away(nc))
 		return s, nil
 	}
 	info, err := s.streamInfo(ctx)
@@ -51,7 +54,8 @@ func Open(ctx context.Context, nc *nats.Conn, o Options) (*Source, error) {
 		if ctx.Err() != nil {
 			return nil, err
 		}
-		s.status.Reason, s.status.Code = err.Error(), codeOf(err)
+		s.status.Reason = err.Error()
+		s.status.Code, s.status.Hint = explain(err)
 		return s, nil
 	}
 	if stop := refuse(info); stop != nil {
@@ -61,47 +65,68 @@ func Open(ctx context.Context, nc *nats.Conn, o Options) (*Source, error) {
 	return s, nil
 }
 
-// codeOf returns the stable code of an error that Run outlives, or "".
-func codeOf(err error) string {
-	if isAPIError(err, errStreamNotFound) {
-		return CodeMissing
-	}
-	return ""
-}
-
 // refuse returns why the stream cannot be folded, or nil.
 func refuse(info *streamInfo) *Stop {
 	name, retention := info.Config.Name, info.Config.Retention
 	if retention == jetstream.LimitsPolicy {
 		return nil
 	}
+	mend := fmt.Sprintf("fold a stream with limits retention that sources it: nats stream add %s_FEED --source %s --retention limits --defaults", name, name)
+	if retention == jetstream.WorkQueuePolicy {
+		// a stream that sources the work queue would take its jobs away
+		mend = fmt.Sprintf("give its subjects to a stream with limits retention, which the work queue sources, and fold that one: "+
+			"nats stream add %s_LOG --subjects '%s' --retention limits --defaults; docs/nats.md has the rest", name, strings.Join(info.Config.Subjects, ","))
+	}
 	return &Stop{
 		Code: CodeRefused,
 		Text: fmt.Sprintf("stream %s has %s retention: the server removes what is read, so it cannot be read again from a cursor",
 			name, strings.ToLower(retention.String())),
-		Hint: fmt.Sprintf("fold a stream with limits retention that sources it: nats stream add %s_FEED --source %s --retention limits", name, name),
+		Hint: mend,
 	}
 }
 
 // learn takes over what the stream's configuration says about subjects, and the facts that Status shows.
 func (s *Source) learn(info *streamInfo) {
-	s.prefix = ""
 	mirror := ""
 	if m := info.Config.Mirror; m != nil {
 		mirror = m.Name
 	}
-	if bucket := s.opts.Bucket; bucket != "" {
-		if mirror != "" { // what a mirror stores keeps the subjects of its origin
-			bucket = strings.TrimPrefix(mirror, "KV_")
-		}
-		s.prefix = "$KV." + bucket + "."
+	bucket := s.opts.Bucket
+	if bucket != "" {
+		bucket = keysOf(bucket, info.Config.Mirror)
 	}
-	s.filter = s.prefix + s.opts.Filter
+	s.subjects(bucket)
 	s.note(func(st *Status) {
-		st.Prefix, st.Filter, st.Mirror, st.Created = s.prefix, s.filter, mirror, info.Created
+		st.Mirror, st.Created = mirror, info.Created
 		st.Messages, st.Subjects, st.FirstSeq = info.State.Messages, info.State.Subjects, info.State.FirstSeq
 		st.LastSeq, st.AsOf = info.State.LastSeq, info.TS
 	})
+}
+
+// keysOf returns the bucket whose prefix the subjects of a bucket's stream have: a mirror keeps those of its origin,
+// unless it renames them.
+func keysOf(bucket string, m *jetstream.StreamSource) string {
+	switch {
+	case m == nil:
+		return bucket
+	case len(m.SubjectTransforms) == 0:
+		return strings.TrimPrefix(m.Name, "KV_")
+	}
+	tokens := strings.SplitN(m.SubjectTransforms[0].Destination, ".", 3)
+	if len(tokens) == 3 && tokens[0] == "$KV" {
+		return tokens[1]
+	}
+	return bucket
+}
+
+// subjects says what the source reads of a stream whose keys are those of a bucket; "" is a plain stream.
+func (s *Source) subjects(bucket string) {
+	s.prefix = ""
+	if bucket != "" {
+		s.prefix = "$KV." + bucket + "."
+	}
+	s.filter = s.prefix + s.opts.Filter
+	s.note(func(st *Status) { st.Prefix, st.Filter = s.prefix, s.filter })
 }
 
 // Run reads everything after from and sends it to p.Out in batches, until ctx is done, the connection is closed for
@@ -131,8 +156,13 @@ func (s *Source) Run(ctx context.Context, from store.Position, p Pipe) error {
 	return err
 }
 
+// Heard has a value when the stream's leader has spoken since it was last received from: Status has what it said.
+func (s *Source) Heard() <-chan struct{} { return s.heard }
+
 func (s *Source) stopped(stop *Stop) *Stop {
-	s.note(func(st *Status) { st.State, st.Reason, st.Code = StateStopped, stop.Text, stop.Code })
+	s.note(func(st *Status) {
+		st.State, st.Reason, st.Code, st.Hint = StateStopped, stop.Text, stop.Code, stop.Hint
+	})
 	return stop
 }
 

@@ -19,6 +19,7 @@ type Status struct {
 	State  string
 	Reason string // why it waits or stopped, or why its last session ended
 	Code   string // the stable code of Reason, if it has one
+	Hint   string // what to do about it, if that is known
 
 	Connected bool   // the NATS connection is up
 	Server    string // version of the server, "" before the first connection
@@ -33,7 +34,12 @@ type Status struct {
 	Subjects uint64 // distinct subjects in the stream, whatever the filter
 	FirstSeq uint64
 	LastSeq  uint64    // the stream's last seq as far as known: the leader's word, or newer by what arrived since
-	AsOf     time.Time // the server's time of the leader's last word
+	AsOf     time.Time // the server's time of the leader's last word: Messages, Subjects and FirstSeq are of it
+	AsOfSeq  uint64    // the stream's last seq by that word
+	MaxAge   int64     // the stream's, ns, by that word; 0 = none
+	TTL      bool      // messages may have a time to live of their own, by that word
+	Doubt    string    // why the rows should be compared with the stream: the last of the Doubt… constants that was found
+	Doubts   uint64    // how often one was found
 
 	Seq        uint64    // the position of the last batch handed on
 	Lag        uint64    // LastSeq - Seq
@@ -63,6 +69,15 @@ func (s *Source) Status() Status {
 		st.Lag = st.LastSeq - st.Seq
 	}
 	return st
+}
+
+// away notes why there is no connection.
+func (st *Status) away(err error) {
+	st.Reason = "not connected to NATS"
+	if err != nil {
+		st.Reason += ": " + err.Error()
+	}
+	st.Code, st.Hint = explainAway(err)
 }
 
 // note changes the status under its lock. Nothing on the path of a message calls it.

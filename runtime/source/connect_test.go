@@ -1,0 +1,528 @@
+package source
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/json"
+	"encoding/pem"
+	"fmt"
+	"math/big"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/jwt/v2"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nkeys"
+
+	"github.com/foldrun/foldrun/hint"
+	"github.com/foldrun/foldrun/runtime/embedded"
+	"github.com/foldrun/foldrun/store"
+)
+
+// A door is a server with a configuration of its own, which can be stopped and started again at the same address.
+type door struct {
+	t      testing.TB
+	dir    string
+	port   int
+	domain string
+	*embedded.Server
+}
+
+func newDoor(t testing.TB, config string) *door {
+	t.Helper()
+	d := &door{t: t, dir: t.TempDir()}
+	d.start(config)
+	t.Cleanup(func() { d.Stop() })
+	return d
+}
+
+func (d *door) start(config string) {
+	d.t.Helper()
+	path := filepath.Join(d.dir, "server.conf")
+	check(d.t, os.WriteFile(path, []byte(config), 0o600))
+	var err error
+	d.Server, err = embedded.Start(embedded.Options{StoreDir: filepath.Join(d.dir, "store"), Port: d.port, Domain: d.domain, Config: path})
+	check(d.t, err)
+	u, err := url.Parse(d.URL())
+	check(d.t, err)
+	d.port, err = strconv.Atoi(u.Port())
+	check(d.t, err)
+}
+
+// URL is that of nats://, whatever the server says: what a user writes.
+func (d *door) URL() string {
+	_, address, _ := strings.Cut(d.Server.URL(), "://")
+	return "nats://" + address
+}
+
+// works connects and folds one update.
+func works(t *testing.T, target Target) *nats.Conn {
+	t.Helper()
+	target.Once = true
+	nc, err := Connect(target, nil)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, hint.Of(err))
+	}
+	t.Cleanup(nc.Close)
+	works1(t, nc)
+	return nc
+}
+
+func works1(t *testing.T, nc *nats.Conn) {
+	t.Helper()
+	js, err := jetstream.New(nc)
+	check(t, err)
+	kv, err := js.CreateOrUpdateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: "b"})
+	check(t, err)
+	seq, err := kv.PutString(t.Context(), "k", "v")
+	check(t, err)
+	f := follow(t, open(t, nc, Options{Bucket: "b"}), store.Position{}, NewPipe(2))
+	f.until(seq)
+	f.stop()
+	if last := f.seen[len(f.seen)-1]; last.key != "k" || last.value != "v" {
+		t.Errorf("it delivered %v", f.seen)
+	}
+}
+
+// fails asserts that there is no connection, and that the error and its hint say why.
+func fails(t *testing.T, target Target, code, text, mend string) {
+	t.Helper()
+	target.Once = true
+	nc, err := Connect(target, nil)
+	if err == nil {
+		nc.Close()
+		t.Fatal("connected")
+	}
+	t.Logf("%v\n%s", err, hint.Of(err))
+	if have, _ := explainAway(err); have != code || !strings.Contains(err.Error(), text) || !strings.Contains(hint.Of(err), mend) {
+		t.Errorf("%s: %v\n%s", have, err, hint.Of(err))
+	}
+	for _, secret := range []string{"s3cr3t", "wr0ng"} {
+		if strings.Contains(err.Error()+hint.Of(err), secret) {
+			t.Errorf("it shows a secret")
+		}
+	}
+}
+
+func TestConnectUser(t *testing.T) {
+	d := newDoor(t, `authorization { users = [{user: fold, password: s3cr3t}] }`)
+	works(t, Target{URL: d.URL(), User: "fold", Password: "s3cr3t"})
+	works(t, Target{URL: strings.Replace(d.URL(), "://", "://fold:s3cr3t@", 1)})
+	fails(t, Target{URL: d.URL(), User: "fold", Password: "wr0ng"}, CodeUnauthorized, "uthorization", "credentials")
+	fails(t, Target{URL: strings.Replace(d.URL(), "://", "://fold:wr0ng@", 1)}, CodeUnauthorized, "uthorization", "credentials")
+	fails(t, Target{URL: d.URL()}, CodeUnauthorized, "uthorization", "credentials")
+	fails(t, Target{URL: "nats://fold:wr0ng@h:%zz"}, CodeUnauthorized, "connect to nats://h:%zz: ", "nats://host")
+}
+
+func TestConnectToken(t *testing.T) {
+	d := newDoor(t, `authorization { token: s3cr3t }`)
+	works(t, Target{URL: d.URL(), Token: "s3cr3t"})
+	fails(t, Target{URL: d.URL(), Token: "wr0ng"}, CodeUnauthorized, "uthorization", "credentials")
+	fails(t, Target{URL: strings.Replace(d.URL(), "://", "://wr0ng@", 1)}, CodeUnauthorized, "uthorization", "credentials")
+	logged := newDiary()
+	nc, err := Connect(Target{URL: strings.Replace(d.URL(), "://", "://s3cr3t@", 1), Once: true}, logged.log())
+	check(t, err)
+	defer nc.Close()
+	nc.ForceReconnect()
+	line, _ := logged.await(t, 0, func(line string) bool { return strings.Contains(line, "reconnected to NATS") })
+	if strings.Contains(line, "s3cr3t") || !strings.Contains(line, fmt.Sprint("127.0.0.1:", d.port)) {
+		t.Error(line)
+	}
+}
+
+// TestConnectSecretChanges gives a password that changes while the connection stands: the next one uses it.
+func TestConnectSecretChanges(t *testing.T) {
+	config := func(password string) string {
+		return `authorization { users = [{user: fold, password: ` + password + `}] }`
+	}
+	d := newDoor(t, config("first"))
+	file := filepath.Join(t.TempDir(), "password")
+	check(t, os.WriteFile(file, []byte("first"), 0o600))
+	target := Target{URL: d.URL(), User: "fold", Secrets: func() (string, string, error) {
+		b, err := os.ReadFile(file)
+		return string(b), "", err
+	}}
+	nc := works(t, target)
+	d.Stop()
+	check(t, os.WriteFile(file, []byte("second"), 0o600))
+	d.start(config("second"))
+	reconnected(t, nc)
+	works1(t, nc)
+}
+
+// reconnected waits until a connection is up again.
+func reconnected(t *testing.T, nc *nats.Conn) {
+	t.Helper()
+	up := nc.StatusChanged(nats.CONNECTED)
+	defer nc.RemoveStatusListener(up)
+	late := time.After(patience)
+	for nc.Stats().Reconnects == 0 || !nc.IsConnected() {
+		select {
+		case <-up:
+		case <-late:
+			t.Fatalf("not connected again: %v", nc.LastError())
+		}
+	}
+}
+
+func userKey(t *testing.T) (kp nkeys.KeyPair, public string, seedFile string) {
+	t.Helper()
+	kp, err := nkeys.CreateUser()
+	check(t, err)
+	public, err = kp.PublicKey()
+	check(t, err)
+	seed, err := kp.Seed()
+	check(t, err)
+	seedFile = filepath.Join(t.TempDir(), "user.nk")
+	check(t, os.WriteFile(seedFile, seed, 0o600))
+	return kp, public, seedFile
+}
+
+func TestConnectNKey(t *testing.T) {
+	_, public, file := userKey(t)
+	_, _, other := userKey(t)
+	d := newDoor(t, fmt.Sprintf(`authorization { users = [{nkey: %s}] }`, public))
+	works(t, Target{URL: d.URL(), NKey: file})
+	fails(t, Target{URL: d.URL(), NKey: other}, CodeUnauthorized, "uthorization", "credentials")
+	check(t, os.WriteFile(other, []byte("no seed"), 0o600))
+	if _, err := Connect(Target{URL: d.URL(), NKey: other}, nil); err == nil || !strings.Contains(err.Error(), other) || hint.Of(err) == "" {
+		t.Errorf("a file without a seed: %v", err)
+	}
+}
+
+// An operator is one of a decentralized setup, with one account and one for the system.
+type operator struct {
+	t                   testing.TB
+	key, account        nkeys.KeyPair
+	accountID, system   string
+	claims              *jwt.AccountClaims
+	operatorJWT, sysJWT string
+}
+
+func newOperator(t testing.TB) *operator {
+	t.Helper()
+	o := &operator{t: t}
+	must := func(kp nkeys.KeyPair, err error) (nkeys.KeyPair, string) {
+		check(t, err)
+		public, err := kp.PublicKey()
+		check(t, err)
+		return kp, public
+	}
+	var id string
+	o.key, id = must(nkeys.CreateOperator())
+	o.account, o.accountID = must(nkeys.CreateAccount())
+	_, o.system = must(nkeys.CreateAccount())
+	oc := jwt.NewOperatorClaims(id)
+	oc.SystemAccount = o.system
+	o.operatorJWT = o.sign(oc)
+	o.sysJWT = o.sign(jwt.NewAccountClaims(o.system))
+	o.claims = jwt.NewAccountClaims(o.accountID)
+	o.claims.Limits.JetStreamLimits = jwt.JetStreamLimits{MemoryStorage: -1, DiskStorage: -1, Streams: -1, Consumer: -1}
+	return o
+}
+
+func (o *operator) sign(c jwt.Claims) string {
+	o.t.Helper()
+	token, err := c.Encode(o.key)
+	check(o.t, err)
+	return token
+}
+
+// config is a server's, which knows the account as it is now.
+func (o *operator) config() string {
+	return fmt.Sprintf("operator: %s\nsystem_account: %s\nresolver: MEMORY\nresolver_preload: {\n%s: %s\n%s: %s\n}\n",
+		o.operatorJWT, o.system, o.system, o.sysJWT, o.accountID, o.sign(o.claims))
+}
+
+// user returns the credentials of a new user, which expire then, and its id.
+func (o *operator) user(expires time.Time) (creds []byte, id string) {
+	o.t.Helper()
+	kp, err := nkeys.CreateUser()
+	check(o.t, err)
+	id, err = kp.PublicKey()
+	check(o.t, err)
+	claims := jwt.NewUserClaims(id)
+	if !expires.IsZero() {
+		claims.Expires = expires.Unix()
+	}
+	token, err := claims.Encode(o.account)
+	check(o.t, err)
+	seed, err := kp.Seed()
+	check(o.t, err)
+	creds, err = jwt.FormatUserConfig(token, seed)
+	check(o.t, err)
+	return creds, id
+}
+
+// whoami asks the server which user a connection is of.
+func whoami(t *testing.T, nc *nats.Conn) string {
+	t.Helper()
+	m, err := nc.Request("$SYS.REQ.USER.INFO", nil, patience)
+	check(t, err)
+	var reply struct{ Data struct{ User string } }
+	check(t, json.Unmarshal(m.Data, &reply))
+	return reply.Data.User
+}
+
+// TestConnectCreds replaces a credentials file while a fold's source runs, and revokes the user of the old one: the
+// source goes on as the new user.
+func TestConnectCreds(t *testing.T) {
+	o := newOperator(t)
+	d := newDoor(t, o.config())
+	file := filepath.Join(t.TempDir(), "fold.creds")
+	creds, first := o.user(time.Time{})
+	check(t, os.WriteFile(file, creds, 0o600))
+	nc := works(t, Target{URL: d.URL(), Creds: file})
+	if id := whoami(t, nc); id != first {
+		t.Errorf("connected as %s, not %s", id, first)
+	}
+	src := open(t, nc, Options{Bucket: "b"})
+	f := follow(t, src, store.Position{}, NewPipe(2))
+	f.until(1)
+
+	creds, second := o.user(time.Time{})
+	check(t, os.WriteFile(file, creds, 0o600))
+	d.Stop()
+	o.claims.Revoke(first)
+	d.start(o.config())
+	reconnected(t, nc)
+	if id := whoami(t, nc); id != second {
+		t.Errorf("connected as %s, not %s", id, second)
+	}
+	js, err := jetstream.New(nc)
+	check(t, err)
+	kv, err := js.KeyValue(t.Context(), "b")
+	check(t, err)
+	seq, err := kv.PutString(t.Context(), "k", "again")
+	check(t, err)
+	f.until(seq)
+	f.stop()
+
+	old := filepath.Join(t.TempDir(), "old.creds")
+	creds, _ = o.user(time.Now().Add(-time.Hour))
+	check(t, os.WriteFile(old, creds, 0o600))
+	fails(t, Target{URL: d.URL(), Creds: old}, CodeUnauthorized, "uth", "credentials")
+	check(t, os.WriteFile(old, []byte("no credentials"), 0o600))
+	fails(t, Target{URL: d.URL(), Creds: old}, CodeUnauthorized, "", "credentials")
+	fails(t, Target{URL: d.URL(), Creds: old + "x"}, CodeUnauthorized, old+"x", "put the file")
+}
+
+// TestConnectDaemon runs a source whose connection cannot come about: it says why, and goes on when that is mended.
+func TestConnectDaemon(t *testing.T) {
+	o := newOperator(t)
+	d := newDoor(t, o.config())
+	file := filepath.Join(t.TempDir(), "fold.creds")
+	creds, id := o.user(time.Time{})
+	check(t, os.WriteFile(file, creds, 0o600))
+	works(t, Target{URL: d.URL(), Creds: file}).Close()
+	d.Stop()
+
+	logged := newDiary()
+	nc, err := Connect(Target{URL: d.URL(), Creds: file}, logged.log())
+	check(t, err)
+	defer nc.Close()
+	src := open(t, nc, Options{Bucket: "b", Log: logged.log()})
+	f := follow(t, src, store.Position{}, NewPipe(2))
+	waits := func(code string) {
+		t.Helper()
+		line, _ := logged.await(t, 0, func(line string) bool {
+			return strings.Contains(line, "waiting for NATS") && strings.Contains(line, "code="+code+" ")
+		})
+		t.Log(line)
+		if st := src.Status(); st.State != StateWaiting || st.Code != code || st.Hint == "" || !strings.Contains(st.Reason, "not connected to NATS: ") {
+			t.Errorf("%+v", st)
+		}
+	}
+	waits(CodeUnreachable)
+	o.claims.Revoke(id)
+	d.start(o.config())
+	waits(CodeUnauthorized)
+	check(t, os.Remove(file))
+	logged.await(t, 0, func(line string) bool {
+		return strings.Contains(line, "waiting for NATS") && strings.Contains(line, "no such file")
+	})
+	creds, _ = o.user(time.Time{})
+	check(t, os.WriteFile(file, creds, 0o600))
+	f.until(1)
+	if st := src.Status(); st.State != StateReading || st.Code+st.Reason+st.Hint != "" {
+		t.Errorf("%+v", st)
+	}
+	f.stop()
+}
+
+// An authority signs certificates, which lie in files.
+type authority struct {
+	t    testing.TB
+	cert *x509.Certificate
+	key  *ecdsa.PrivateKey
+	file string // its own certificate
+}
+
+func newAuthority(t testing.TB) *authority {
+	t.Helper()
+	a := &authority{t: t}
+	a.cert = &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "authority"}, NotAfter: time.Now().Add(time.Hour),
+		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}
+	a.file, _, a.key = a.issue(a.cert)
+	return a
+}
+
+// issue signs a certificate for a new key.
+func (a *authority) issue(c *x509.Certificate) (certFile, keyFile string, key *ecdsa.PrivateKey) {
+	a.t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	check(a.t, err)
+	parent, signer := a.cert, a.key
+	if signer == nil {
+		signer = key
+	}
+	der, err := x509.CreateCertificate(rand.Reader, c, parent, key.Public(), signer)
+	check(a.t, err)
+	private, err := x509.MarshalPKCS8PrivateKey(key)
+	check(a.t, err)
+	dir := a.t.TempDir()
+	certFile, keyFile = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+	check(a.t, os.WriteFile(certFile, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600))
+	check(a.t, os.WriteFile(keyFile, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}), 0o600))
+	return certFile, keyFile, key
+}
+
+func (a *authority) leaf(name string, notAfter time.Time, ips ...net.IP) (certFile, keyFile string) {
+	a.t.Helper()
+	certFile, keyFile, _ = a.issue(&x509.Certificate{SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: name}, NotAfter: notAfter, IPAddresses: ips,
+		DNSNames: []string{name}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}})
+	return certFile, keyFile
+}
+
+func TestConnectTLS(t *testing.T) {
+	a, stranger := newAuthority(t), newAuthority(t)
+	soon, loopback := time.Now().Add(time.Hour), net.IPv4(127, 0, 0, 1)
+	cert, key := a.leaf("server", soon, loopback)
+	tls := func(more string) string {
+		return fmt.Sprintf("tls { cert_file: %q, key_file: %q, ca_file: %q, timeout: 5, %s }", cert, key, a.file, more)
+	}
+	plain := newDoor(t, "")
+	fails(t, Target{URL: plain.URL(), TLSCA: a.file}, CodeTLS, "secure connection not available", "the server has no TLS")
+	fails(t, Target{URL: plain.URL(), TLSCA: a.file, TLSFirst: true}, CodeTLS, "tls", "tls_first")
+
+	d := newDoor(t, tls(""))
+	works(t, Target{URL: d.URL(), TLSCA: a.file})
+	fails(t, Target{URL: d.URL()}, CodeTLS, "unknown authority", "tls_ca")
+	fails(t, Target{URL: d.URL(), TLSCA: stranger.file}, CodeTLS, "unknown authority", "tls_ca")
+	fails(t, Target{URL: strings.Replace(d.URL(), "127.0.0.1", "localhost", 1), TLSCA: a.file}, CodeTLS, "localhost", "name the host")
+
+	d = newDoor(t, tls("verify: true"))
+	mine, mineKey := a.leaf("fold", soon)
+	works(t, Target{URL: d.URL(), TLSCA: a.file, TLSCert: mine, TLSKey: mineKey})
+	fails(t, Target{URL: d.URL(), TLSCA: a.file}, CodeTLS, "tls", "client's certificate")
+	theirs, theirKey := stranger.leaf("fold", soon)
+	fails(t, Target{URL: d.URL(), TLSCA: a.file, TLSCert: theirs, TLSKey: theirKey}, CodeTLS, "tls", "client's certificate")
+	if _, err := Connect(Target{URL: d.URL(), TLSCA: a.file, TLSCert: mine, TLSKey: theirKey}, nil); err == nil || hint.Of(err) == "" {
+		t.Errorf("a key of another certificate: %v", err)
+	}
+	if _, err := Connect(Target{URL: d.URL(), TLSCA: mineKey}, nil); err == nil || !strings.Contains(hint.Of(err), "PEM") {
+		t.Errorf("an authority without a certificate: %v", err)
+	}
+
+	d = newDoor(t, tls("handshake_first: true"))
+	works(t, Target{URL: d.URL(), TLSCA: a.file, TLSFirst: true})
+	fails(t, Target{URL: d.URL(), TLSCA: a.file}, CodeUnreachable, "", "tls_first")
+
+	cert, key = a.leaf("server", time.Now().Add(-time.Minute), loopback)
+	d = newDoor(t, tls(""))
+	fails(t, Target{URL: d.URL(), TLSCA: a.file}, CodeTLS, "expired", "tls block")
+}
+
+func TestConnectNobody(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	check(t, err)
+	address := "nats://" + l.Addr().String()
+	check(t, l.Close())
+	fails(t, Target{URL: address}, CodeUnreachable, "connect to "+address, "is the server up")
+	fails(t, Target{URL: "nats://no-such-host.invalid:4222"}, CodeUnreachable, "no-such-host.invalid", "is the server up")
+	d := newDoor(t, "")
+	works(t, Target{URL: address + "," + d.URL()})
+}
+
+// TestConnectContext connects as the nats command would: by the name of a context, by $NATS_CONTEXT, by the selected one.
+func TestConnectContext(t *testing.T) {
+	o := newOperator(t)
+	secured := newDoor(t, o.config())
+	guarded := newDoor(t, `authorization { users = [{user: fold, password: s3cr3t}] }`)
+	open := newDoor(t, "")
+	config, home := t.TempDir(), t.TempDir()
+	creds, _ := o.user(time.Time{})
+	check(t, os.WriteFile(filepath.Join(home, "fold.creds"), creds, 0o600))
+	write := func(dir, name, url, more string) {
+		check(t, os.MkdirAll(filepath.Join(dir, "nats", "context"), 0o700))
+		check(t, os.WriteFile(filepath.Join(dir, "nats", "context", name+".json"), fmt.Appendf(nil, `{"url":%q,%s "description":""}`, url, more), 0o600))
+	}
+	for _, name := range []string{"NATS_CONTEXT", "NATS_URL", "NATS_CREDS"} {
+		t.Setenv(name, "")
+	}
+	t.Setenv("HOME", home)
+	t.Setenv("XDG_CONFIG_HOME", config)
+	write(config, "secured", secured.URL(), `"creds":"~/fold.creds",`)
+	write(config, "guarded", guarded.URL(), `"user":"fold","password":"s3cr3t","inbox_prefix":"_INBOX_mine",`)
+	write(config, "wrong", guarded.URL(), `"user":"fold","password":"wr0ng",`)
+	write(filepath.Join(home, ".config"), "athome", open.URL(), "")
+
+	at := func(want *door, target Target) *nats.Conn {
+		t.Helper()
+		nc := works(t, target)
+		if nc.ConnectedAddr() != fmt.Sprint("127.0.0.1:", want.port) {
+			t.Errorf("connected to %s, not %d", nc.ConnectedAddr(), want.port)
+		}
+		return nc
+	}
+	at(secured, Target{Context: "secured"})
+	if nc := at(guarded, Target{Context: "guarded"}); !strings.HasPrefix(nc.NewInbox(), "_INBOX_mine.") {
+		t.Errorf("its inbox is %s", nc.NewInbox())
+	}
+	fails(t, Target{Context: "wrong"}, CodeUnauthorized, "uthorization", "credentials")
+	t.Setenv("NATS_URL", open.URL())
+	at(open, Target{})
+	check(t, os.WriteFile(filepath.Join(config, "nats", "context.txt"), []byte("guarded\n"), 0o600))
+	at(guarded, Target{})
+	t.Setenv("NATS_CONTEXT", "secured")
+	at(secured, Target{})
+	at(open, Target{URL: open.URL()})
+	t.Setenv("XDG_CONFIG_HOME", "")
+	t.Setenv("NATS_CONTEXT", "athome")
+	at(open, Target{})
+	t.Setenv("NATS_CONTEXT", "nobody")
+	if _, err := Connect(Target{}, nil); err == nil || !strings.Contains(err.Error(), `"nobody"`) || hint.Of(err) == "" {
+		t.Errorf("a context that is not there: %v", err)
+	}
+	write(filepath.Join(home, ".config"), "nobody", open.URL(), `"jetstream_api_prefix":"JS.other",`)
+	if _, err := Connect(Target{}, nil); err == nil || !strings.Contains(err.Error(), "jetstream_api_prefix") || hint.Of(err) == "" {
+		t.Errorf("a context with what is not supported: %v", err)
+	}
+}
+
+// TestConnectDomain reads a bucket through the domain of its server, and another domain that is not there.
+func TestConnectDomain(t *testing.T) {
+	d := newDoor(t, "")
+	d.Stop()
+	d.domain = "hub"
+	d.start("")
+	nc := works(t, Target{URL: d.URL()})
+	f := follow(t, open(t, nc, Options{Bucket: "b", Domain: "hub"}), store.Position{}, NewPipe(2))
+	f.until(1)
+	if pos := f.stop(); pos.Domain != "hub" {
+		t.Errorf("position %+v", pos)
+	}
+	if st := open(t, nc, Options{Bucket: "b", Domain: "spoke"}).Status(); st.Code != CodeNoJetStream || !strings.Contains(st.Hint, "domain") {
+		t.Errorf("a domain that is not there: %+v", st)
+	}
+}

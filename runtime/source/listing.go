@@ -1,0 +1,203 @@
+package source
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+// A listing is one call of List.
+type listing struct {
+	*Source
+	recorder
+	filter  string
+	created time.Time
+	upTo    uint64
+	batch   *Batch
+	f       func() error
+	last    uint64 // what was listed up to
+}
+
+// listingPull is how many messages one pull of a listing asks for. There is one pull at a time, so that a listing takes
+// no more than its share of server and line.
+const listingPull = 5000
+
+// listingTries is how often in a row a listing begins anew without getting on.
+const listingTries = 5
+
+// List reads the headers of every message of the source that the stream holds up to the seq upTo, in stream order. It
+// fills b, without values, and calls f whenever b is full and at the end; what f leaves of b is dropped. It has a
+// consumer of its own, may run beside Run, and goes on where it was after anything but an error of f, ctx's end, and a
+// stream that was made anew.
+//
+// It ends only when the server has said that it looked at everything up to upTo: a replica that lags behind the leader
+// would otherwise pass for a stream that lost its tail.
+func (s *Source) List(ctx context.Context, upTo uint64, b *Batch, f func() error) error {
+	st := s.Status()
+	l := &listing{Source: s, recorder: recorder{prefix: st.Prefix, byMessage: s.opts.KeyingMessage}, filter: st.Filter,
+		created: st.Created, upTo: upTo, batch: b, f: f}
+	b.Reset()
+	b.TTL = st.TTL
+	pause := s.pace.backoff
+	for tries := 0; ; tries++ {
+		was := l.last
+		err, done := l.session(ctx)
+		if done || err == nil {
+			return err
+		}
+		if l.last > was {
+			tries, pause = 0, s.pace.backoff
+		}
+		if tries+1 >= listingTries || ctx.Err() != nil {
+			return fmt.Errorf("source: listing at %d: %w", l.last, err)
+		}
+		if err := sleep(ctx, pause); err != nil {
+			return err
+		}
+		pause = min(2*pause, s.pace.longest)
+	}
+}
+
+// session lists what one consumer delivers. done says that err, nil or not, is the end of the listing.
+func (l *listing) session(ctx context.Context) (err error, done bool) {
+	info, err := l.streamInfo(ctx)
+	if err != nil {
+		return err, false
+	}
+	if !info.Created.Equal(l.created) {
+		return fmt.Errorf("source: the stream was made anew at %s", info.Created), true
+	}
+	name, inbox := l.newConsumerName(), l.nc.NewInbox()
+	ch := make(chan *nats.Msg, listingPull+64)
+	sub, err := l.nc.ChanSubscribe(inbox, ch)
+	if err != nil {
+		return err, false
+	}
+	defer sub.Unsubscribe()
+	if err := l.createConsumer(ctx, info, consumer{name: name, filter: l.filter, after: l.last, headersOnly: true}); err != nil {
+		return err, false
+	}
+	defer l.forgetConsumer(name)
+	pull := func() error {
+		body := fmt.Appendf(nil, `{"batch":%d,"expires":%d,"idle_heartbeat":%d}`, listingPull, 3*l.opts.Heartbeat+time.Second, l.opts.Heartbeat)
+		return l.nc.PublishRequest(l.api+"CONSUMER.MSG.NEXT."+l.opts.Stream+"."+name, inbox, body)
+	}
+	if err := pull(); err != nil {
+		return err, false
+	}
+	open, came := listingPull, uint64(0)
+	silence := time.NewTimer(l.opts.Heartbeat * 5 / 2)
+	defer silence.Stop()
+	for {
+		var m *nats.Msg
+		select {
+		case m = <-ch:
+		case <-silence.C:
+			return &reset{reason: "silence"}, false
+		case <-ctx.Done():
+			return ctx.Err(), true
+		}
+		silence.Reset(l.opts.Heartbeat * 5 / 2)
+		if m.Reply == "" {
+			switch status := m.Header.Get("Status"); status {
+			case "100":
+				delivered, ok1 := parseUint(m.Header.Get("Nats-Last-Consumer"))
+				scanned, ok2 := parseUint(m.Header.Get("Nats-Last-Stream"))
+				switch {
+				case ok1 && delivered > came:
+					return &reset{reason: "gap"}, false
+				case ok1 && ok2 && scanned >= l.upTo:
+					return l.flush(), true
+				}
+			case "404", "408":
+				if open, err = listingPull, pull(); err != nil {
+					return err, false
+				}
+			default:
+				return &reset{"status", strings.TrimSpace(status + " " + m.Header.Get("Description"))}, false
+			}
+			continue
+		}
+		a, ok := parseAck(m.Reply)
+		if !ok || a.consumer != name {
+			continue
+		}
+		if came++; a.consumerSeq != came {
+			return &reset{reason: "gap"}, false
+		}
+		if a.streamSeq > l.upTo {
+			return l.flush(), true
+		}
+		if err := l.take(m, a); err != nil {
+			return err, true
+		}
+		if a.streamSeq == l.upTo {
+			return l.flush(), true
+		}
+		if open--; open == 0 {
+			if open, err = listingPull, pull(); err != nil {
+				return err, false
+			}
+		}
+	}
+}
+
+// take adds one message to the batch.
+func (l *listing) take(m *nats.Msg, a ack) error {
+	if a.streamSeq <= l.last {
+		return nil
+	}
+	if b := l.batch; b.Len() > 0 && (b.Len() >= l.opts.BatchRecords || len(b.Bytes)+messageSize(m) > l.opts.BatchBytes) {
+		if err := l.flush(); err != nil {
+			return err
+		}
+	}
+	l.record(l.batch, m, a.streamSeq, a.time)
+	l.last = a.streamSeq
+	return nil
+}
+
+func (l *listing) flush() error {
+	if l.batch.Len() == 0 {
+		return nil
+	}
+	ttl := l.batch.TTL
+	err := l.f()
+	l.batch.Reset()
+	l.batch.TTL = ttl
+	return err
+}
+
+// Fetch puts into b, which it empties, the message that counts for a source key by the leader's word: the last of its
+// subject, or with keying = "message" that of the seq. found is false when there is none.
+func (s *Source) Fetch(ctx context.Context, key []byte, seq uint64, b *Batch) (found bool, err error) {
+	st := s.Status()
+	b.Reset()
+	b.MaxAge, b.TTL = st.MaxAge, st.TTL
+	var req any = map[string]any{"last_by_subj": st.Prefix + string(key)}
+	if s.opts.KeyingMessage {
+		req = map[string]any{"seq": seq}
+	}
+	stored, err := s.message(ctx, req)
+	if err != nil || stored == nil {
+		return false, err
+	}
+	m := &nats.Msg{Subject: stored.Subject, Data: stored.Data}
+	if len(stored.Headers) > 0 {
+		if m.Header, err = nats.DecodeHeadersMsg(stored.Headers); err != nil {
+			return false, fmt.Errorf("source: headers of message %d: %w", stored.Seq, err)
+		}
+	}
+	r := recorder{prefix: st.Prefix, byMessage: s.opts.KeyingMessage}
+	r.record(b, m, stored.Seq, stored.Time.UnixNano())
+	return true, nil
+}
+
+// Holds says whether the leader holds, at seq, a message that was stored at time (ns since 1970).
+func (s *Source) Holds(ctx context.Context, seq uint64, time int64) (bool, error) {
+	m, err := s.messageAt(ctx, seq)
+	return m != nil && m.Time.UnixNano() == time, err
+}

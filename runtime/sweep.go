@@ -1,0 +1,308 @@
+package runtime
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"slices"
+	"time"
+
+	"github.com/foldrun/foldrun/abi"
+	"github.com/foldrun/foldrun/runtime/source"
+	"github.com/foldrun/foldrun/store"
+)
+
+// SweepReport is what a comparison of a fold's source keys with those of its stream found.
+type SweepReport struct {
+	Reason   string        `json:"reason"` // one of the Sweep… constants
+	At       time.Time     `json:"at"`     // when it ended
+	Took     time.Duration `json:"took_ns"`
+	Repair   bool          `json:"repair"` // what was found was mended
+	Seq      uint64        `json:"seq"`    // it compared everything up to here
+	Listed   uint64        `json:"listed"` // messages of the stream
+	Matched  uint64        `json:"matched"`
+	Stale    uint64        `json:"stale"`    // source keys whose record the stream no longer holds
+	Uncover  uint64        `json:"uncover"`  // of them, those whose next older message counts again
+	Missed   uint64        `json:"missed"`   // live messages that were never folded
+	Keys     []SweepKey    `json:"keys"`     // the first of what was found
+	Unlooked uint64        `json:"unlooked"` // messages that might be missed, beyond those that one sweep looks into
+	Error    string        `json:"error,omitempty"`
+}
+
+// OK says that nothing was found.
+func (r *SweepReport) OK() bool { return r.Stale == 0 && r.Missed == 0 && r.Error == "" }
+
+// SweepKey is one source key that a sweep found to differ.
+type SweepKey struct {
+	Source []byte `json:"source"`
+	Seq    uint64 `json:"seq"`
+	Kind   string `json:"kind"` // "stale", "uncovered", "missed"
+}
+
+// maxSweepKeys bounds the keys that a report lists.
+const maxSweepKeys = 100
+
+func (r *SweepReport) found(kind string, key []byte, seq uint64) {
+	if len(r.Keys) < maxSweepKeys {
+		r.Keys = append(r.Keys, SweepKey{bytes.Clone(key), seq, kind})
+	}
+}
+
+// What one sweep holds in memory, beside two sets of seqs and one batch of the source.
+const (
+	maxSuspects   = 65536 // source keys that may have a message which was missed
+	staleChunk    = 4096  // lineages that one commit removes
+	lineageChunk  = 65536 // lineages read from one view: a view holds files back
+	staleSample   = 8     // of each chunk so many are asked for at the leader before it is removed
+	lineagesBytes = 1 << 20
+)
+
+// errListing says that the leader holds what a listing left out: nothing is removed on the word of such a listing.
+var errListing = errors.New("runtime: the listing lacks messages that the stream's leader holds")
+
+// A sweep is one mark-and-sweep: every message that the stream holds up to a seq is compared, by source key, seq and
+// time, with the lineage of its source key; a lineage up to that seq that nothing matched is stale, and a live message
+// newer than its lineage was missed.
+//
+// It looks at the store's newest state, chunk by chunk, while the fold goes on: what moved on meanwhile has a seq beyond
+// upTo, and is left alone. Nothing is written here: what is to go is handed to the committer with the seq of its
+// lineage, and the committer drops what has another one by then.
+type sweep struct {
+	*sweeper
+	report   SweepReport
+	upTo     uint64
+	batch    *source.Batch
+	order    []int32
+	matched  seqSet          // of lineages whose message the stream holds
+	older    seqSet          // of lineages whose source key has an older message in the stream
+	suspects map[string]bool // source keys whose newest listed message was not folded; true: their lineage was stale
+	seed     maphash.Seed
+	sampling uint64 // suspects whose hash has one of these bits are not looked at: there are too many
+}
+
+// sweep compares, and with repair mends.
+func (s *sweeper) sweep(ctx context.Context, reason string, repair bool) (SweepReport, error) {
+	x := &sweep{sweeper: s, upTo: s.pipe.db.State().Position().Seq, batch: new(source.Batch), suspects: map[string]bool{}, seed: maphash.MakeSeed()}
+	x.report = SweepReport{Reason: reason, Repair: repair, Seq: x.upTo}
+	began := time.Now()
+	err := s.src.List(ctx, x.upTo, x.batch, x.mark)
+	if err == nil {
+		err = x.stale(ctx)
+	}
+	if err == nil {
+		err = x.missed(ctx)
+	}
+	r := &x.report
+	r.Took, r.At, r.Matched = time.Since(began), time.Now(), uint64(x.matched.len())
+	if err != nil {
+		r.Error = err.Error()
+	}
+	s.note(*r, err)
+	return *r, err
+}
+
+// mark compares one batch of listed messages with their lineages.
+func (x *sweep) mark() error {
+	b := x.batch
+	x.report.Listed += uint64(b.Len())
+	x.order = x.order[:0]
+	for i := range b.Records {
+		x.order = append(x.order, int32(i))
+	}
+	if !x.fold.opt.Source.KeyingMessage {
+		slices.SortStableFunc(x.order, func(i, j int32) int { return bytes.Compare(b.Key(int(i)), b.Key(int(j))) })
+	}
+	v, err := x.pipe.db.View()
+	if err != nil {
+		return err
+	}
+	defer v.Close()
+	f, err := v.Finder()
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	for _, i := range x.order {
+		key, u := b.Key(int(i)), &b.Records[i]
+		l, found, err := f.Find(key)
+		switch {
+		case err != nil:
+			return err
+		case found && l.Seq == u.Seq && l.Time == u.Time:
+			x.matched.add(l.Seq)
+			delete(x.suspects, string(key))
+		case found && l.Seq > u.Seq:
+			x.older.add(l.Seq)
+			delete(x.suspects, string(key))
+		case u.Op != abi.OpPut && !x.wantsDelete || v.State().Gone(u.Time, b.Expiry(int(i))):
+			delete(x.suspects, string(key))
+		default:
+			x.suspect(key)
+		}
+	}
+	return nil
+}
+
+// suspect notes a source key that may have a message which was missed. With history, it may also be one that a later
+// message of the listing deletes: when too many are held, half of them are let go, another half in each sweep.
+func (x *sweep) suspect(key []byte) {
+	if maphash.Bytes(x.seed, key)&x.sampling != 0 {
+		x.report.Unlooked++
+		return
+	}
+	x.suspects[string(key)] = false
+	for len(x.suspects) > maxSuspects {
+		x.sampling = x.sampling<<1 | 1
+		for key := range x.suspects {
+			if maphash.String(x.seed, key)&x.sampling != 0 {
+				x.report.Unlooked++
+				delete(x.suspects, key)
+			}
+		}
+	}
+}
+
+// stale goes through the lineages and removes those that nothing matched.
+func (x *sweep) stale(ctx context.Context) error {
+	var from []byte
+	for more := true; more; {
+		var all []store.Lineage
+		var err error
+		if all, from, more, err = x.unmatched(from); err != nil {
+			return err
+		}
+		if len(all) == 0 {
+			continue
+		}
+		if err := x.confirm(ctx, all); err != nil {
+			return err
+		}
+		for _, l := range all {
+			x.report.Stale++
+			kind := "stale"
+			if x.older.has(l.Seq) {
+				kind = "uncovered"
+				x.report.Uncover++
+				x.suspects[string(l.Source)] = true
+			}
+			x.report.found(kind, l.Source, l.Seq)
+		}
+		if !x.report.Repair {
+			continue
+		}
+		if err := x.remove(ctx, all); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// unmatched returns lineages from a source key on that nothing matched, and where to go on.
+func (x *sweep) unmatched(from []byte) (all []store.Lineage, next []byte, more bool, err error) {
+	v, err := x.pipe.db.View()
+	if err != nil {
+		return nil, nil, false, err
+	}
+	defer v.Close()
+	seen, held := 0, 0
+	err = v.Lineages(from, func(l store.Lineage) bool {
+		if seen >= lineageChunk || len(all) >= staleChunk || held > lineagesBytes {
+			next, more = bytes.Clone(l.Source), true
+			return false
+		}
+		seen++
+		if l.Seq <= x.upTo && !x.matched.has(l.Seq) {
+			l.Source = bytes.Clone(l.Source)
+			held += len(l.Source)
+			all = append(all, l)
+		}
+		return true
+	})
+	return all, next, more, err
+}
+
+// confirm asks the leader for a few of the messages that the listing left out.
+func (x *sweep) confirm(ctx context.Context, all []store.Lineage) error {
+	for i := 0; i < len(all); i += max(1, len(all)/staleSample) {
+		held, err := x.src.Holds(ctx, all[i].Seq, all[i].Time)
+		if err != nil {
+			return err
+		}
+		if held {
+			return fmt.Errorf("%w: %q at %d", errListing, all[i].Source, all[i].Seq)
+		}
+	}
+	return nil
+}
+
+// missed looks into the suspects: what the leader holds for a source key, and was not folded, is folded now.
+func (x *sweep) missed(ctx context.Context) error {
+	for key, uncovered := range x.suspects {
+		if uncovered && !x.report.Repair {
+			continue // counted, and its lineage stands
+		}
+		if err := x.refold(ctx, []byte(key), uncovered); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// refold folds what counts for a source key, if that was not done.
+func (x *sweep) refold(ctx context.Context, key []byte, uncovered bool) error {
+	w := &watch{key: key}
+	x.pipe.watch.Store(w) // from here on the committer notes a newer update of the key
+	defer x.pipe.watch.Store(nil)
+	seq := keySeq(key)
+	found, err := x.src.Fetch(ctx, key, seq, x.batch)
+	if err != nil || !found {
+		return err
+	}
+	u := &x.batch.Records[0]
+	if u.Seq > x.upTo || u.Op != abi.OpPut && !x.wantsDelete {
+		return nil
+	}
+	folded, err := x.folded(key, u, x.batch.Expiry(0))
+	if err != nil || folded {
+		return err
+	}
+	if !uncovered {
+		x.report.Missed++
+		x.report.found("missed", key, u.Seq)
+		x.fold.log.Error("a message was missed", "source_key", string(key), "seq", u.Seq, "cursor", x.upTo)
+	}
+	if !x.report.Repair {
+		return nil
+	}
+	return x.put(ctx, w, x.batch)
+}
+
+// keySeq returns the seq that a source key is with keying = "message".
+func keySeq(key []byte) (seq uint64) {
+	for _, b := range key {
+		seq = seq<<8 | uint64(b)
+	}
+	return seq
+}
+
+// folded says whether an update, or a newer one of its source key, was applied, or need not be.
+func (x *sweep) folded(key []byte, u *abi.Update, expiry int64) (yes bool, err error) {
+	v, err := x.pipe.db.View()
+	if err != nil {
+		return false, err
+	}
+	defer v.Close()
+	f, err := v.Finder()
+	if err != nil {
+		return false, err
+	}
+	defer f.Close()
+	l, found, err := f.Find(key)
+	if err != nil {
+		return false, err
+	}
+	applied := found && (l.Seq > u.Seq || l.Seq == u.Seq && l.Time == u.Time)
+	return applied || v.State().Gone(u.Time, expiry), nil
+}
