@@ -28,20 +28,22 @@ var doors = map[string][]string{
 
 // below says what of ours a package may import: dependencies point down only.
 var below = map[string][]string{
-	"abi":              {},
-	"hint":             {},
-	"client":           {},
-	"config":           {"hint"},
-	"store":            {"hint"},
-	"runtime/source":   {"abi", "store", "hint"},
-	"runtime/plugin":   {"abi", "store", "hint"},
-	"runtime/embedded": {"hint"},
-	"runtime":          {"abi", "store", "hint", "runtime/source", "runtime/plugin"},
-	"runtime/serve":    {"abi", "store", "hint", "runtime"},
-	"runtime/demo":     {"abi", "store", "hint", "runtime", "runtime/source", "runtime/embedded", "plugins/examples", "testdata/cities"},
-	"plugins/examples": {"abi"},
-	"testdata/cities":  {},
-	"cmd/foldrun":      {"abi", "client", "config", "store", "hint", "runtime", "runtime/source", "runtime/plugin", "runtime/serve", "runtime/embedded", "runtime/demo"},
+	"abi":                 {},
+	"hint":                {},
+	"client":              {},
+	"config":              {"abi", "hint"},
+	"store":               {"hint"},
+	"runtime/source":      {"abi", "store", "hint"},
+	"runtime/plugin":      {"abi", "store", "hint", "runtime/plugin/fuel"},
+	"runtime/plugin/fuel": {},
+	"runtime/embedded":    {"hint"},
+	"runtime":             {"abi", "store", "hint", "runtime/source", "runtime/plugin"},
+	"runtime/serve":       {"abi", "store", "hint", "runtime"},
+	"runtime/demo":        {"abi", "store", "hint", "runtime", "runtime/source", "runtime/embedded", "plugins/examples", "testdata/cities"},
+	"plugins/examples":    {"abi"},
+	"plugins/sdk":         {},
+	"testdata/cities":     {},
+	"cmd/foldrun":         {"abi", "client", "config", "store", "hint", "runtime", "runtime/source", "runtime/plugin", "runtime/serve", "runtime/embedded", "runtime/demo", "plugins/sdk"},
 }
 
 const module = "github.com/foldrun/foldrun"

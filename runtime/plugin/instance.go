@@ -12,25 +12,30 @@ import (
 
 	"github.com/foldrun/foldrun/abi"
 	"github.com/foldrun/foldrun/hint"
+	"github.com/foldrun/foldrun/runtime/plugin/fuel"
 )
 
 // instance is one running copy of a module. It is for one goroutine.
 type instance struct {
 	module    *Module
+	ctx       context.Context // of all calls: it holds the instance, for the host functions
 	clock     guestClock
 	guest     api.Module
 	memory    api.Memory
 	buffer    api.Function
 	transform api.Function
-	arena     uint32 // address of the input arena
-	room      uint32 // bytes of it
-	calls     int    // transforms so far: 0 is a fresh instance
+	fuel      api.MutableGlobal // what is left of the fuel of the call in hand; below 0 it trapped
+	depth     api.MutableGlobal // what is left of its stack
+	arena     uint32            // address of the input arena
+	room      uint32            // bytes of it
+	calls     int               // transforms so far: 0 is a fresh instance
+	used      int64             // fuel of the last transform
 	stack     [4]uint64
 }
 
 // callError is why one call failed: no verdict on any record, unless it held one alone on a fresh instance.
 type callError struct {
-	code string // stable: trap, arena_too_small, call_failed, bad_frame
+	code string // stable: trap, out_of_fuel, stack_overflow, arena_too_small, call_failed, bad_frame
 	text string
 }
 
@@ -46,12 +51,14 @@ const startHint = "try the module where it was built, with this config and these
 func (m *Module) start(ctx context.Context) (*instance, error) {
 	ctx = experimental.WithMemoryAllocator(ctx, experimental.MemoryAllocatorFunc(allocate))
 	in := &instance{module: m}
+	ctx = context.WithValue(ctx, instanceKey{}, in)
 	guest, err := m.runtime.InstantiateModule(ctx, m.compiled, guestConfig(&in.clock))
 	if err != nil {
 		return nil, hint.Error(fmt.Errorf("plugin: module %s does not start: %w", m.manifest.Name, trapText(err)), "%s", startHint)
 	}
-	in.guest, in.memory = guest, guest.Memory()
+	in.ctx, in.guest, in.memory = context.WithoutCancel(ctx), guest, guest.Memory()
 	in.buffer, in.transform = guest.ExportedFunction(abi.ExportBuffer), guest.ExportedFunction(abi.ExportTransform)
+	in.fuel, in.depth = guest.ExportedGlobal(fuel.FuelGlobal).(api.MutableGlobal), guest.ExportedGlobal(fuel.DepthGlobal).(api.MutableGlobal)
 	if err := in.initialize(ctx); err != nil {
 		in.close(ctx)
 		return nil, fmt.Errorf("plugin: module %s does not start: %w", m.manifest.Name, err)
@@ -64,8 +71,8 @@ func (in *instance) close(ctx context.Context) { in.guest.Close(ctx) }
 // initialize runs the reactor's start and gives the module its config.
 func (in *instance) initialize(ctx context.Context) error {
 	if f := in.guest.ExportedFunction(abi.ExportInitialize); f != nil {
-		if err := in.invoke(ctx, f, 1); err != nil {
-			return hint.Error(fmt.Errorf("%s: %w", abi.ExportInitialize, trapText(err)), "%s", startHint)
+		if err := in.invoke(f, 1, startFuel); err != nil {
+			return hint.Error(fmt.Errorf("%s: %s", abi.ExportInitialize, err.text), "%s", startHint)
 		}
 	}
 	f := in.guest.ExportedFunction(abi.ExportInit)
@@ -79,8 +86,8 @@ func (in *instance) initialize(ctx context.Context) error {
 	}
 	copy(view, config)
 	in.stack[0], in.stack[1] = uint64(in.arena), uint64(len(config))
-	if err := in.invoke(ctx, f, 2); err != nil {
-		return hint.Error(fmt.Errorf("%s: %w", abi.ExportInit, trapText(err)), "%s", startHint)
+	if err := in.invoke(f, 2, startFuel); err != nil {
+		return hint.Error(fmt.Errorf("%s: %s", abi.ExportInit, err.text), "%s", startHint)
 	}
 	if code := uint32(in.stack[0]); code != 0 {
 		return hint.Error(fmt.Errorf("%s refuses the config with code %d: %s", abi.ExportInit, code, in.lastError(ctx)),
@@ -89,20 +96,47 @@ func (in *instance) initialize(ctx context.Context) error {
 	return nil
 }
 
-// invoke calls a function of the guest with the first n values of the stack. The clock stands where it stood in every
-// other call.
-func (in *instance) invoke(ctx context.Context, f api.Function, n int) error {
+// startFuel is what a fresh instance may use to start, and in its first call on top of what a record may: runtimes and
+// libraries make their tables then. Go's runtime uses 3.3 million to start.
+const startFuel = 400_000_000
+
+// invoke calls a function of the guest with the first n values of the stack, on the given fuel. The clock stands where
+// it stood in every other call. Its error is a *callError.
+func (in *instance) invoke(f api.Function, n int, given int64) *callError {
 	in.clock.slept = 0
-	return f.CallWithStack(ctx, in.stack[:n])
+	in.fuel.Set(uint64(given))
+	in.depth.Set(fuel.DefaultStack)
+	err := f.CallWithStack(in.ctx, in.stack[:n])
+	switch {
+	case err == nil:
+		return nil
+	case int64(in.fuel.Get()) < 0:
+		return &callError{"out_of_fuel", fmt.Sprintf("it needs more than %d fuel", given)}
+	case int64(in.depth.Get()) < 0:
+		return &callError{"stack_overflow", fmt.Sprintf("its calls nest deeper than %d MiB of stack", fuel.DefaultStack>>20)}
+	}
+	return &callError{"trap", trapText(err).Error()}
 }
+
+// burn charges a host function that works for the guest. It traps when nothing is left.
+func burn(guest api.Module, n uint64) {
+	g := guest.ExportedGlobal(fuel.FuelGlobal).(api.MutableGlobal)
+	left := int64(g.Get()) - int64(min(n, 1<<40))
+	g.Set(uint64(left))
+	if left < 0 {
+		panic(errOutOfFuel)
+	}
+}
+
+var errOutOfFuel = errors.New("out of fuel")
 
 // input returns a view of n bytes of the arena, asking the guest for a larger one if it must.
 func (in *instance) input(ctx context.Context, n int) ([]byte, error) {
 	if uint64(n) > uint64(in.room) {
 		in.room = 0
 		in.stack[0] = uint64(n)
-		if err := in.invoke(ctx, in.buffer, 1); err != nil {
-			return nil, &callError{"trap", abi.ExportBuffer + ": " + trapText(err).Error()}
+		if err := in.invoke(in.buffer, 1, startFuel); err != nil {
+			return nil, &callError{err.code, abi.ExportBuffer + ": " + err.text}
 		}
 		at := uint32(in.stack[0])
 		if at == 0 {
@@ -128,15 +162,20 @@ func (in *instance) call(ctx context.Context, u *abi.Updates, recs []int32, out 
 	if err != nil {
 		return progress, err
 	}
+	given := in.module.opt.FuelPerRecord
+	if in.calls == 0 && len(recs) == 1 {
+		given += startFuel
+	}
 	in.calls++
 	n := abi.EncodeIn(view, u, recs)
 	in.stack[0], in.stack[1] = uint64(in.arena), uint64(n)
-	err = in.invoke(ctx, in.transform, 2)
-	if err != nil {
+	failed := in.invoke(in.transform, 2, given)
+	in.used = given - int64(in.fuel.Get())
+	if failed != nil {
 		if !in.guest.IsClosed() { // proc_exit closes it, and its memory is gone with it
 			progress = abi.Progress(view)
 		}
-		return progress, &callError{"trap", trapText(err).Error()}
+		return progress, failed
 	}
 	addr, length := abi.Unpack(in.stack[0])
 	if addr == 0 && length == 0 {
@@ -155,7 +194,7 @@ func (in *instance) lastError(ctx context.Context) string {
 	if f == nil {
 		return "the module gives no reason"
 	}
-	if err := in.invoke(ctx, f, 1); err != nil {
+	if err := in.invoke(f, 1, startFuel); err != nil {
 		return "the module trapped when asked for the reason"
 	}
 	addr, length := abi.Unpack(in.stack[0])

@@ -14,11 +14,13 @@ import (
 
 	"github.com/foldrun/foldrun/abi"
 	"github.com/foldrun/foldrun/hint"
+	"github.com/foldrun/foldrun/runtime/plugin/fuel"
 )
 
 // Options bound what a module may use. The zero value of a field is its default.
 type Options struct {
 	Memory           int64  // bytes of an instance's memory; default 64 MiB
+	FuelPerRecord    int64  // what package fuel charges for one record, or for all records of one call; default 50,000,000
 	EntriesPerRecord int    // default 1024
 	BytesPerRecord   int64  // bytes of keys and values together; default 4 MiB
 	KeyBytes         int    // bytes of one key; default 16 KiB
@@ -40,6 +42,7 @@ func (o *Options) defaults() {
 	}
 	entries, key, value := int64(o.EntriesPerRecord), int64(o.KeyBytes), int64(o.ValueBytes)
 	set(&o.Memory, 64<<20)
+	set(&o.FuelPerRecord, 50_000_000)
 	set(&entries, 1024)
 	set(&o.BytesPerRecord, 4<<20)
 	set(&key, 16<<10)
@@ -99,7 +102,11 @@ func (m *Module) read(wasm []byte) error {
 }
 
 func (m *Module) compile(ctx context.Context, wasm []byte) (err error) {
-	if m.compiled, err = m.runtime.CompileModule(ctx, wasm); err != nil {
+	metered, err := fuel.Meter(wasm, fuel.Limits{})
+	if err != nil {
+		return hint.Error(err, "build it for wasm32 with the default features")
+	}
+	if m.compiled, err = m.runtime.CompileModule(ctx, metered); err != nil {
 		return hint.Error(fmt.Errorf("it does not compile: %w", err), "build it for wasm32 with the default features, and memory within the fold's limit")
 	}
 	if err := checkExports(m.compiled); err != nil {
@@ -168,9 +175,12 @@ func (m *Module) Digest() string { return m.digest }
 // Limits returns the limits that verdicts depend on, by the names that the configuration has for them.
 func (m *Module) Limits() map[string]int64 {
 	o := &m.opt
-	return map[string]int64{"memory": o.Memory, "entries_per_record": int64(o.EntriesPerRecord),
+	return map[string]int64{"memory": o.Memory, "fuel_per_record": o.FuelPerRecord, "entries_per_record": int64(o.EntriesPerRecord),
 		"bytes_per_record": o.BytesPerRecord, "key_bytes": int64(o.KeyBytes), "value_bytes": int64(o.ValueBytes)}
 }
+
+// Meter is the version of the fuel meter, on which verdicts depend.
+const Meter = fuel.Version
 
 // Close frees the compiled code. Its workers must be closed.
 func (m *Module) Close(ctx context.Context) error { return m.runtime.Close(ctx) }

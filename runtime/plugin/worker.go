@@ -33,8 +33,9 @@ func (e Entries) At(i int) abi.Entry { return e.out.Entry(e.first + i) }
 
 // The time that a call should take at most, and below which the next may be larger.
 const (
-	longCall  = 2 * time.Millisecond
-	shortCall = longCall / 4
+	firstFrame = 32 // records of a worker's first frame: it grows from there
+	longCall   = 2 * time.Millisecond
+	shortCall  = longCall / 4
 )
 
 // Worker transforms records on an instance of its own. It is for one goroutine.
@@ -57,7 +58,7 @@ type Stats struct {
 }
 
 // Worker returns a new worker.
-func (m *Module) Worker() *Worker { return &Worker{module: m, frame: abi.MaxFrameRecords} }
+func (m *Module) Worker() *Worker { return &Worker{module: m, frame: firstFrame} }
 
 // Stats returns the counts so far.
 func (w *Worker) Stats() Stats { return w.stats }
@@ -120,7 +121,7 @@ func (w *Worker) run(ctx context.Context, u *abi.Updates, recs []int32, sink Sin
 	fresh := w.in.calls == 0
 	start := time.Now()
 	progress, err := w.in.call(ctx, u, recs, &w.out)
-	w.pace(time.Since(start), len(recs))
+	w.pace(time.Since(start), len(recs), err)
 	if err == nil && len(recs) > 1 && w.tooMuch() {
 		err = &callError{"too_many_bytes", "the call's output is over the limit of one record"}
 	}
@@ -242,14 +243,16 @@ func (w *Worker) tooMuch() bool {
 	return total > w.module.opt.BytesPerRecord
 }
 
-// pace sizes the next frames by what this call took.
-func (w *Worker) pace(took time.Duration, records int) {
+// pace sizes the next frames by what this call took: its time, and its fuel, which all its records share.
+func (w *Worker) pace(took time.Duration, records int, err error) {
 	w.stats.Frames++
 	w.stats.Busy += took
+	var failed *callError
+	dry := errors.As(err, &failed) && failed.code == "out_of_fuel"
 	switch {
-	case took > longCall && records > 1:
+	case (took > longCall || dry) && records > 1:
 		w.frame = max(records/2, 1)
-	case took < shortCall:
+	case took < shortCall && w.in.used < w.module.opt.FuelPerRecord/4:
 		w.frame = min(w.frame*2, abi.MaxFrameRecords)
 	}
 }

@@ -91,7 +91,7 @@ func TestGarbage(t *testing.T) {
 
 // TestLargeGarbage: a record that makes more than a MiB of garbage is no danger for the others of its frame.
 func TestLargeGarbage(t *testing.T) {
-	m := compile(t, testModule(t, "behave"), plugin.Options{})
+	m := compile(t, testModule(t, "behave"), plugin.Options{FuelPerRecord: 1 << 40})
 	u := &abi.Updates{}
 	for range 600 {
 		put(u, "k", []byte("waste"))

@@ -19,6 +19,9 @@ const (
 	DepthGlobal = "__foldrun_depth" // bytes of stack that are left; below zero after the trap that says so
 )
 
+// DefaultStack is the default of Limits.Stack.
+const DefaultStack = 16 << 20
+
 // Limits bound what is accepted. The zero value of a field is its default.
 type Limits struct {
 	ModuleBytes   int   // of the file; default 32 MiB
@@ -46,7 +49,7 @@ func (l *Limits) defaults() {
 		}
 	}
 	if l.Stack <= 0 {
-		l.Stack = 16 << 20
+		l.Stack = DefaultStack
 	}
 	if l.Start <= 0 {
 		l.Start = 10_000_000
