@@ -23,11 +23,11 @@ type SweepReport struct {
 	Seq      uint64        `json:"seq"`    // it compared everything up to here
 	Listed   uint64        `json:"listed"` // messages of the stream
 	Matched  uint64        `json:"matched"`
-	Stale    uint64        `json:"stale"`    // source keys whose record the stream no longer holds
-	Uncover  uint64        `json:"uncover"`  // of them, those whose next older message counts again
-	Missed   uint64        `json:"missed"`   // live messages that were never folded
-	Keys     []SweepKey    `json:"keys"`     // the first of what was found
-	Unlooked uint64        `json:"unlooked"` // messages that might be missed, beyond those that one sweep looks into
+	Stale    uint64        `json:"stale"`     // source keys whose record the stream no longer holds
+	Uncover  uint64        `json:"uncovered"` // of them, those whose next older message counts again
+	Missed   uint64        `json:"missed"`    // live messages that were never folded
+	Keys     []SweepKey    `json:"-"`         // the first of what was found
+	Unlooked uint64        `json:"unlooked"`  // messages that might be missed, beyond those that one sweep looks into
 	Error    string        `json:"error,omitempty"`
 }
 
@@ -36,9 +36,9 @@ func (r *SweepReport) OK() bool { return r.Stale == 0 && r.Missed == 0 && r.Erro
 
 // SweepKey is one source key that a sweep found to differ.
 type SweepKey struct {
-	Source []byte `json:"source"`
-	Seq    uint64 `json:"seq"`
-	Kind   string `json:"kind"` // "stale", "uncovered", "missed"
+	Source []byte
+	Seq    uint64
+	Kind   string // "stale", "uncovered", "missed"
 }
 
 // maxSweepKeys bounds the keys that a report lists.

@@ -60,7 +60,7 @@ type sweepReply struct {
 
 func newSweeper(p *pipeline, src *source.Source) *sweeper {
 	return &sweeper{fold: p.fold, pipe: p, src: src, wantsDelete: p.fold.module.Manifest().WantsDelete(), requests: make(chan sweepRequest),
-		ended: make(chan struct{}), out: store.NewBatch(p.db.Indexes())}
+		maxAge: p.db.State().MaxAge, ended: make(chan struct{}), out: store.NewBatch(p.db.Indexes())}
 }
 
 // Sweep compares the source keys of a fold that follows its source with those of its stream, and with repair mends what

@@ -14,7 +14,7 @@ import (
 	"github.com/foldrun/foldrun/store"
 )
 
-// The twin of testdata/modules/model.c: what a fold of that module must hold, worked out in Go from the comment there
+// The twin of testdata/modules/model/plugin.c: what a fold of that module must hold, worked out in Go from the comment there
 // and from what the server says is live. Nothing here has seen what a test sent, nor uses what the fold runs on.
 
 // record is the live message of one source key.

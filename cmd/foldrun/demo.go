@@ -42,6 +42,7 @@ Without --data-dir everything is temporary. With it a second start resumes where
 	}
 	c.Flags().StringVar(&o.DataDir, "data-dir", "", "where to keep the server's streams and the indexes; default: a temporary directory")
 	c.Flags().BoolVar(&o.Once, "once", false, "end after the load")
+	c.Flags().Uint16Var(&o.NATSPort, "nats-port", 0, "where the NATS server listens, on 127.0.0.1; 0 picks one")
 	c.Flags().StringVar(&listen, "listen", "127.0.0.1:0", "where to answer queries; port 0 picks one")
 	c.MarkFlagDirname("data-dir")
 	logs.flags(c)

@@ -23,6 +23,7 @@ var commands = []func() *cobra.Command{
 	getCommand,
 	scanCommand,
 	verifyCommand,
+	pluginCommand,
 	versionCommand,
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -107,6 +108,11 @@ func setup(env *testscript.Env) error {
 	env.Values[scriptKey{}] = &script{conn: conn}
 	env.Setenv("NATS_URL", server.URL())
 	env.Setenv("XDG_CONFIG_HOME", filepath.Join(env.WorkDir, ".config"))
+	cache, err := exec.Command("go", "env", "GOCACHE").Output()
+	if err != nil {
+		return err
+	}
+	env.Setenv("GOCACHE", strings.TrimSpace(string(cache))) // a script has no home
 	for _, name := range []string{"echo", "rekey", "model"} {
 		wasm, err := os.ReadFile("../../testdata/modules/" + name + ".wasm")
 		if err != nil {

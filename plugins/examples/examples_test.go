@@ -3,12 +3,12 @@ package examples_test
 import (
 	"bytes"
 	"encoding/json"
-	"os"
 	"path/filepath"
 	"slices"
 	"testing"
 
 	"github.com/foldrun/foldrun/abi"
+	"github.com/foldrun/foldrun/config"
 	"github.com/foldrun/foldrun/plugins/examples"
 )
 
@@ -27,16 +27,12 @@ func TestManifests(t *testing.T) {
 		if got.Name != name {
 			t.Errorf("%s calls itself %q", name, got.Name)
 		}
-		text, err := os.ReadFile(filepath.Join(name, "manifest.json"))
+		want, err := config.LoadPlugin(filepath.Join(name, config.PluginFile))
 		if err != nil {
 			t.Fatal(err)
 		}
-		var want abi.Manifest
-		if err := json.Unmarshal(text, &want); err != nil {
-			t.Fatalf("%s: %v", name, err)
-		}
 		if a, b := encode(t, got), encode(t, want); !bytes.Equal(a, b) {
-			t.Errorf("%s: the module has %s\nmanifest.json has %s\nrun build.sh", name, a, b)
+			t.Errorf("%s: the module has %s\n%s has %s\nrun build.sh", name, a, config.PluginFile, b)
 		}
 	}
 }

@@ -20,9 +20,10 @@ import (
 	"github.com/foldrun/foldrun/testdata/cities"
 )
 
-// Options say how to run the demo. All but DataDir, Once and Terminal must be given.
+// Options say how to run the demo. All but DataDir, NATSPort, Once and Terminal must be given.
 type Options struct {
 	DataDir  string // kept; "" = a temporary one, removed at the end
+	NATSPort uint16 // where the NATS server listens; 0 = any free port
 	Once     bool   // end after the load
 	Terminal bool   // Out is a terminal: progress is one line that moves
 	Command  string // how the user calls foldrun, for the commands to try
@@ -97,7 +98,7 @@ func (d *demo) open(ctx context.Context) (err error) {
 	if d.dir, err = store.OpenDir(d.DataDir, store.Options{Memory: m, LockWait: 2 * time.Second, Log: d.Log}); err != nil {
 		return err
 	}
-	if d.server, err = embedded.Start(embedded.Options{StoreDir: filepath.Join(d.DataDir, "nats"), Log: d.Log}); err != nil {
+	if d.server, err = embedded.Start(embedded.Options{StoreDir: filepath.Join(d.DataDir, "nats"), Port: int(d.NATSPort), Log: d.Log}); err != nil {
 		return err
 	}
 	if d.conn, err = source.Connect(source.Target{URL: d.server.URL(), Name: "foldrun demo"}, d.Log); err != nil {

@@ -29,6 +29,8 @@ const (
 	codeStarting  = "fold_starting"
 	codeClosing   = "closing"
 	codeBusy      = "busy"
+
+	codeNotFollowing = "not_following" // the source cannot be asked
 )
 
 // faultOf returns err as a client sees it: what is no fault is a store that could not be read.

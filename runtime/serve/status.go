@@ -59,8 +59,13 @@ type problem struct {
 }
 
 func (s *Server) check(w http.ResponseWriter, r *http.Request) error {
-	if err := parse(r).done(); err != nil {
+	p := parse(r)
+	keys := p.flag("keys")
+	if err := p.done(); err != nil {
 		return err
+	}
+	if keys {
+		return s.checkKeys(w, r)
 	}
 	db, err := s.fold(w, r)
 	if err != nil {

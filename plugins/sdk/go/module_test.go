@@ -2,7 +2,6 @@ package foldrun_test
 
 import (
 	"bytes"
-	"encoding/json"
 	"fmt"
 	"log/slog"
 	"os"
@@ -12,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/foldrun/foldrun/abi"
+	"github.com/foldrun/foldrun/config"
 	"github.com/foldrun/foldrun/plugins/examples"
 	"github.com/foldrun/foldrun/runtime/plugin"
 	"github.com/foldrun/foldrun/store"
@@ -64,10 +64,8 @@ func testModule(t testing.TB, name string, indexes ...string) []byte {
 func example(t testing.TB, name string) []byte {
 	t.Helper()
 	folder := filepath.Join("../../examples/go", name)
-	text, err := os.ReadFile(filepath.Join(folder, "manifest.json"))
+	m, err := config.LoadPlugin(filepath.Join(folder, config.PluginFile))
 	check(t, err)
-	var m abi.Manifest
-	check(t, json.Unmarshal(text, &m))
 	return build(t, folder, m)
 }
 

@@ -16,35 +16,33 @@ import (
 func TestREADME(t *testing.T) {
 	text, err := os.ReadFile("README.md")
 	check(t, err)
-	root, err := filepath.Abs("../../..")
-	check(t, err)
 	dir := t.TempDir()
-	files := []string{"main.go", "main_test.go"}
-	manifests := 0
-	var commands []string
-	for _, block := range strings.Split(string(text), "```")[1:] {
-		kind, body, _ := strings.Cut(block, "\n")
-		switch kind {
-		case "go":
-			check(t, os.WriteFile(filepath.Join(dir, files[0]), []byte(body), 0o644))
-			files = files[1:]
-		case "json":
-			check(t, os.WriteFile(filepath.Join(dir, "manifest.json"), []byte(body), 0o644))
-			manifests++
-		case "sh":
-			commands = append(commands, body)
-		}
-	}
-	if len(files) > 0 || manifests != 1 || len(commands) != 2 {
-		t.Fatalf("the README lacks %q, has %d manifests and %d blocks of commands", files, manifests, len(commands))
-	}
-	cmd := exec.Command("sh", "-euc", strings.Join(commands, "")+"go vet ./...\ngo test ./...\n")
-	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "FOLDRUN="+root, "GOFLAGS=")
-	if out, err := cmd.CombinedOutput(); err != nil {
+	build := exec.Command("go", "build", "-o", filepath.Join(dir, "bin", "foldrun"), "../../../cmd/foldrun")
+	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	wasm, err := os.ReadFile(filepath.Join(dir, "users.wasm"))
+	t.Setenv("PATH", filepath.Join(dir, "bin")+string(filepath.ListSeparator)+os.Getenv("PATH"))
+	folder := filepath.Join(dir, "users")
+	files := []string{"main.go", "foldrun.plugin.toml", "main_test.go"}
+	commands := []string{dir, folder} // where they are run
+	for _, block := range strings.Split(string(text), "```")[1:] {
+		kind, body, _ := strings.Cut(block, "\n")
+		switch {
+		case kind == "sh" && len(commands) > 0:
+			shell(t, commands[0], body)
+			commands = commands[1:]
+		case (kind == "go" || kind == "toml") && len(files) > 0:
+			check(t, os.WriteFile(filepath.Join(folder, files[0]), []byte(body), 0o644))
+			files = files[1:]
+		case kind != "":
+			t.Fatalf("a block that this test does not know: %s", body)
+		}
+	}
+	if len(files) > 0 || len(commands) > 0 {
+		t.Fatalf("the README lacks %q and %d blocks of commands", files, len(commands))
+	}
+	shell(t, folder, "go vet ./...\ngo test ./...\n")
+	wasm, err := os.ReadFile(filepath.Join(folder, "users.wasm"))
 	check(t, err)
 	m := compile(t, wasm, plugin.Options{})
 	u := &abi.Updates{}
@@ -55,5 +53,15 @@ func TestREADME(t *testing.T) {
 	want := []string{`0 "a@example.org"="alice";`, ``, `module 1: email is not a string: 5`}
 	if fmt.Sprint([]string(got)) != fmt.Sprint(want) {
 		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func shell(t *testing.T, dir, commands string) {
+	t.Helper()
+	cmd := exec.Command("sh", "-euc", commands)
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "GOFLAGS=")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%s%v\n%s", commands, err, out)
 	}
 }

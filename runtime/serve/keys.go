@@ -1,0 +1,52 @@
+package serve
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"time"
+
+	"github.com/foldrun/foldrun/runtime"
+)
+
+// A sweeper is a Fold that can compare its source keys with those of its stream: one that follows it.
+type sweeper interface {
+	Sweep(ctx context.Context, repair bool) (runtime.SweepReport, error)
+}
+
+// keyReport is what verify?keys=1 replies.
+type keyReport struct {
+	Fold string `json:"fold"`
+	OK   bool   `json:"ok"`
+	runtime.SweepReport
+	Keys []keyProblem `json:"keys,omitempty"`
+}
+
+type keyProblem struct {
+	Kind   string          `json:"kind"`
+	Source json.RawMessage `json:"source"`
+	Seq    uint64          `json:"seq"`
+}
+
+// checkKeys has a fold compare its source keys with its stream's. It mends nothing.
+func (s *Server) checkKeys(w http.ResponseWriter, r *http.Request) error {
+	if _, err := s.fold(w, r); err != nil {
+		return err
+	}
+	f, ok := s.folds[r.PathValue("fold")].(sweeper)
+	if !ok {
+		return &fault{http.StatusConflict, codeNotFollowing, "nothing follows the source of this fold", "start foldrun: only a running fold reads its source"}
+	}
+	deadline := http.NewResponseController(w)
+	deadline.SetWriteDeadline(time.Time{}) // it takes as long as the stream is long
+	found, err := f.Sweep(r.Context(), false)
+	deadline.SetWriteDeadline(time.Now().Add(replyTimeout))
+	if err != nil {
+		return &fault{http.StatusServiceUnavailable, codeNotFollowing, err.Error(), "see the fold's state in GET /v1/status, and ask again"}
+	}
+	all := keyReport{Fold: r.PathValue("fold"), OK: found.OK(), SweepReport: found}
+	for _, k := range found.Keys {
+		all.Keys = append(all.Keys, keyProblem{k.Kind, appendBytes(nil, k.Source), k.Seq})
+	}
+	return s.reply(w, r, all)
+}
