@@ -192,6 +192,14 @@ func (c *Client) Verify(ctx context.Context, fold string) (*Report, error) {
 	return r, err
 }
 
+// VerifyKeys has the source keys of a fold compared with those of its stream, which lists all of it. What it finds is no
+// error, and is not mended.
+func (c *Client) VerifyKeys(ctx context.Context, fold string) (*KeyReport, error) {
+	r := new(KeyReport)
+	_, err := c.ask(ctx, "/v1/folds/"+url.PathEscape(fold)+"/verify", url.Values{"keys": {"1"}}, r)
+	return r, err
+}
+
 // maxReply bounds what is read of a reply.
 const maxReply = 64 << 20
 

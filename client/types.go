@@ -143,19 +143,26 @@ type SweepReport struct {
 	Seq      uint64        `json:"seq"`    // it compared everything up to here
 	Listed   uint64        `json:"listed"` // messages of the stream
 	Matched  uint64        `json:"matched"`
-	Stale    uint64        `json:"stale"`    // source keys whose record the stream no longer holds
-	Uncover  uint64        `json:"uncover"`  // of them, those whose next older message counts again
-	Missed   uint64        `json:"missed"`   // live messages that were never folded
-	Keys     []SweepKey    `json:"keys"`     // the first of what was found
-	Unlooked uint64        `json:"unlooked"` // messages that might be missed, beyond those that one sweep looks into
+	Stale    uint64        `json:"stale"`     // source keys whose record the stream no longer holds
+	Uncover  uint64        `json:"uncovered"` // of them, those whose next older message counts again
+	Missed   uint64        `json:"missed"`    // live messages that were never folded
+	Unlooked uint64        `json:"unlooked"`  // messages that might be missed, beyond those that one sweep looks into
 	Error    string        `json:"error,omitempty"`
 }
 
-// SweepKey is one source key that a sweep found.
-type SweepKey struct {
-	Source []byte `json:"source"` // base64 in JSON
-	Seq    uint64 `json:"seq"`
+// KeyReport is what VerifyKeys found.
+type KeyReport struct {
+	Fold string `json:"fold"`
+	OK   bool   `json:"ok"`
+	SweepReport
+	Keys []KeyProblem `json:"keys,omitempty"` // the first of what was found
+}
+
+// KeyProblem is one source key that differs from the stream's.
+type KeyProblem struct {
 	Kind   string `json:"kind"` // "stale", "uncovered" or "missed"
+	Source Bytes  `json:"source"`
+	Seq    uint64 `json:"seq"`
 }
 
 // Report is what Verify found in a fold's store.
@@ -172,7 +179,7 @@ type Report struct {
 
 // Problem is one disagreement within a store.
 type Problem struct {
-	Kind   string `json:"kind"`            // "row", "lineage", "quarantine", "expiry", "state", "key" or "damage"
+	Kind   string `json:"kind"`            // "row", "lineage", "quarantine", "expiry", "aging", "state", "key" or "damage"
 	Index  string `json:"index,omitempty"` // where one is concerned, as Key and Source
 	Key    Bytes  `json:"key,omitempty"`
 	Source Bytes  `json:"source,omitempty"`

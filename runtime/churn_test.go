@@ -56,6 +56,15 @@ func (c *churn) burst(n int) {
 	}
 }
 
+// vanish purges n keys as an operator does: no message says so.
+func (c *churn) vanish(n int) {
+	c.t.Helper()
+	st := must(c.js.Stream(c.t.Context(), "KV_"+c.bucket))(c.t)
+	for range n {
+		check(c.t, st.Purge(c.t.Context(), jetstream.WithPurgeSubject(fmt.Sprintf("$KV.%s.k.%d", c.bucket, c.rng.IntN(churnKeys)))))
+	}
+}
+
 // value makes a value of the model module's grammar.
 func (c *churn) value() string {
 	text := func() string {

@@ -174,6 +174,17 @@ func (r *runner) reach(seq uint64) {
 	r.await(fmt.Sprintf("seq %d", seq), func(s Status) bool { return s.Seq >= seq })
 }
 
+// sweep sweeps, once the fold follows its source.
+func (r *runner) sweep(repair bool) SweepReport {
+	r.t.Helper()
+	r.await("a sweeper", func(Status) bool {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		return r.sweeper != nil
+	})
+	return must(r.Sweep(r.t.Context(), repair))(r.t)
+}
+
 // wait waits until Run has returned.
 func (r *runner) wait() error {
 	r.t.Helper()

@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"flag"
+	"fmt"
 	"math/rand/v2"
 	"testing"
 
@@ -22,6 +23,7 @@ type trial struct {
 	inFlight          int32
 	updates           uint64
 	coalesced         uint64
+	swept             uint64 // source keys that sweeps, asked for or not, found stale at the end of a round
 }
 
 func newTrial(t testing.TB, rng *rand.Rand, history uint8) *trial {
@@ -71,6 +73,7 @@ func (x *trial) round() differences {
 		x.end(r)
 		x.burst(1000)
 		x.some(100)
+		x.vanish(x.churn.rng.IntN(20))
 		r = x.start()
 	}
 	changed := make(chan struct{})
@@ -93,6 +96,13 @@ func (x *trial) round() differences {
 	<-changed
 	last, clock := x.site.end(x.bucket)
 	r.reach(last)
+	if x.tamper == nil { // what vanished without a word is found by a sweep, which finds nothing else
+		swept := r.sweep(true)
+		x.swept += swept.Stale
+		if swept.Missed > 0 || swept.Uncover > 0 {
+			return differences{fmt.Sprintf("a sweep found what was never lost: %+v", swept)}
+		}
+	}
 	d := compare(x.t, r.Store(), fold(x.live(x.bucket), last, clock, defaultLimits))
 	x.end(r)
 	return d
@@ -121,6 +131,6 @@ func (x *trial) rounds(n int) {
 			x.t.Fatalf("round %d: the store is not what the source makes it", round)
 		}
 	}
-	x.t.Logf("%d rounds, %d starts, %d of them abandoned, %d updates folded, %d of them coalesced, %d batches in flight at most",
-		n, x.starts, x.abandoned, x.updates, x.coalesced, x.inFlight)
+	x.t.Logf("%d rounds, %d starts, %d of them abandoned, %d updates folded, %d of them coalesced, %d swept, %d batches in flight at most",
+		n, x.starts, x.abandoned, x.updates, x.coalesced, x.swept, x.inFlight)
 }

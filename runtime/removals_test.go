@@ -3,6 +3,7 @@ package runtime
 import (
 	"fmt"
 	"maps"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -106,7 +107,7 @@ var removals = []removal{
 	{name: "MaxMsgs, keying message", config: jetstream.StreamConfig{MaxMsgs: 4}, byMessage: true, left: 4, live: []guard{guardHead}, away: []guard{guardHead},
 		do: func(k *keeper) { k.keys("a", "b") }},
 	{name: "purge all", left: 0, live: []guard{guardFewer}, away: []guard{guardFewer}, code: SweepFewer, do: purge()},
-	{name: "purge all, and new keys", left: 8, live: []guard{guardFewer}, away: []guard{guardUnknown}, code: "",
+	{name: "purge all, and new keys", left: 8, live: []guard{guardFewer}, away: []guard{guardUnknown},
 		do: func(k *keeper) {
 			purge()(k)
 			k.keys("e", "f", "g", "h", "i", "j", "k", "l")
@@ -125,6 +126,8 @@ var removals = []removal{
 			k.purgeKey("b", jetstream.WithPurgeKeep(1))
 		}},
 	{name: "purge by seq, keying message", byMessage: true, left: 2, live: []guard{guardHead}, away: []guard{guardHead}, do: purge(jetstream.WithPurgeSequence(3))},
+	{name: "rollup of all", config: jetstream.StreamConfig{AllowRollup: true}, left: 1, live: []guard{guardFewer}, away: []guard{guardFewer}, code: SweepFewer,
+		do: func(k *keeper) { k.say("e", "V", "Nats-Rollup", "all") }},
 	{name: "message delete", left: 3, live: []guard{guardFewer}, away: []guard{guardFewer}, code: SweepFewer,
 		do: func(k *keeper) { check(k.t, k.stream().DeleteMsg(k.t.Context(), 2)) }},
 	{name: "message delete, keying message", byMessage: true, left: 3, live: []guard{guardFewer}, away: []guard{guardFewer}, code: SweepFewer,
@@ -170,6 +173,42 @@ func TestRemovals(t *testing.T) {
 					x.try(s.on(t), fmt.Sprintf("%s%d%s%d", orElse(x.config.Name, "E"), i, how, j+1), away, guards, j)
 				})
 			}
+		}
+	}
+}
+
+// TestRemovalTable compares docs/source.md with what is tried.
+func TestRemovalTable(t *testing.T) {
+	b := must(os.ReadFile("../docs/source.md"))(t)
+	rows := map[string][]string{}
+	for _, line := range strings.Split(string(b), "\n") {
+		if cells := strings.Split(line, " | "); len(cells) == 4 {
+			rows[strings.TrimPrefix(cells[0], "| ")] = cells
+		}
+	}
+	for _, x := range removals {
+		cells := rows[x.name]
+		if cells == nil {
+			t.Errorf("docs/source.md has no row %q", x.name)
+			continue
+		}
+		for _, g := range x.live {
+			if !strings.Contains(cells[1], "`"+string(g)+"`") {
+				t.Errorf("%s, live: %s is not named in %q", x.name, g, cells[1])
+			}
+		}
+		for _, g := range x.away {
+			if !strings.Contains(cells[2], "`"+string(g)+"`") {
+				t.Errorf("%s, away: %s is not named in %q", x.name, g, cells[2])
+			}
+		}
+		if x.code != "" && !strings.Contains(cells[3], "`"+x.code+"`") {
+			t.Errorf("%s: %s is not named in %q", x.name, x.code, cells[3])
+		}
+	}
+	for _, g := range allGuards {
+		if !strings.Contains(string(b), "\n| `"+string(g)+"` |") {
+			t.Errorf("docs/source.md does not tell of the guard %s", g)
 		}
 	}
 }

@@ -19,7 +19,7 @@ var noSweeps = guards{guardFewer: true, guardHorizon: true, guardHead: true, gua
 
 func (k *keeper) sweep(repair bool) SweepReport {
 	k.t.Helper()
-	return must(k.r.Sweep(k.t.Context(), repair))(k.t)
+	return k.r.sweep(repair)
 }
 
 // TestSweepReports makes every kind of difference at once: a sweep that only looks reports them and changes nothing,
@@ -84,11 +84,6 @@ func TestSweepReports(t *testing.T) {
 func TestSweepWhileItMoves(t *testing.T) {
 	x := newTrial(t, seeded(t), 5)
 	r := x.start()
-	r.await("a sweeper", func(Status) bool {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		return r.sweeper != nil
-	})
 	changed := make(chan struct{})
 	go func() {
 		defer close(changed)
@@ -104,7 +99,7 @@ func TestSweepWhileItMoves(t *testing.T) {
 			done = true
 		default:
 		}
-		report := must(r.Sweep(t.Context(), true))(t)
+		report := r.sweep(true)
 		sweeps++
 		if report.Missed != 0 {
 			t.Fatalf("sweep %d: %+v", sweeps, report)

@@ -133,7 +133,7 @@ func (s *sweeper) reason() string {
 		}
 	}
 	switch {
-	case s.raised:
+	case s.raised && s.pipe.db.State().MaxAge == st.MaxAge: // else what stands again would still be due
 		return SweepRaised
 	case !off(guardFewer) && s.fewer(&st):
 		return SweepFewer

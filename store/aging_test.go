@@ -7,6 +7,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
@@ -208,5 +209,50 @@ func TestRemoveIf(t *testing.T) {
 	}
 	if !b.Has([]byte("due")) || b.Has([]byte("other")) {
 		t.Error("Has")
+	}
+}
+
+// Check names what is wrong with the aging queue.
+func TestCheckFindsAging(t *testing.T) {
+	for _, x := range []struct {
+		name, want string
+		harm       func(w *pebble.Batch, s *State)
+	}{
+		{"not queued", `aging of source key "a": its lineage ages from 500, and it is not queued`,
+			func(w *pebble.Batch, s *State) { w.Delete(appendQueueKey(nil, kindAging, 500, []byte("a")), nil) }},
+		{"queued twice", `aging of source key "a": it is queued at 700, its lineage does not say so`,
+			func(w *pebble.Batch, s *State) { w.Set(appendQueueKey(nil, kindAging, 700, []byte("a")), nil, nil) }},
+		{"due", `aging of source key "a": was due and is still queued`,
+			func(w *pebble.Batch, s *State) { s.MaxAge = 100 }},
+		{"count", `state: 1 source keys in the aging queue, the state says 7`,
+			func(w *pebble.Batch, s *State) { s.Aging = 7 }},
+		{"no flag", `lineage of source key "a": the stream has a MaxAge, and it neither ages nor stays`,
+			func(w *pebble.Batch, s *State) {
+				w.Set(appendLineageKey(nil, []byte("a")), (&lineage{seq: 1, time: 500}).append(nil), nil)
+			}},
+	} {
+		t.Run(x.name, func(t *testing.T) {
+			db := openBroken(t, options(vfs.NewMem()), IndexSpec{"a", All})
+			b := NewBatch(db.Indexes())
+			b.MaxAge = 1000
+			aged{seq: 1, time: 500}.put(t, b, "a")
+			if _, err := db.Commit(b, Position{Stream: "S", Seq: 1}, 900); err != nil {
+				t.Fatal(err)
+			}
+			check(t, db)
+			w, s := db.pebble.NewBatch(), db.State().clone()
+			x.harm(w, s)
+			w.Set(keyState, s.append(nil), nil)
+			if err := db.pebble.Apply(w, pebble.NoSync); err != nil {
+				t.Fatal(err)
+			}
+			report, err := db.Check()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !slices.ContainsFunc(report.Problems, func(p Problem) bool { return p.String() == x.want }) {
+				t.Errorf("found %q, want %q", report.Problems, x.want)
+			}
+		})
 	}
 }

@@ -15,13 +15,16 @@ import (
 
 func verifyCommand() *cobra.Command {
 	var d door
-	var asJSON bool
+	var asJSON, keys bool
 	c := &cobra.Command{
 		Use:   "verify [FOLD]",
-		Short: "Check the stores against themselves",
+		Short: "Check the stores against themselves, or their keys against the source",
 		Long: `Read the store of a fold, or of each, whole, and check that its rows, its lineage, its counts and its digests agree.
-Exit 3 where they do not.`,
-		Example: "  foldrun verify -c foldrun.toml\n  foldrun verify users --data-dir /var/lib/foldrun",
+Exit 3 where they do not.
+
+With --keys, have the running foldrun list the stream of each fold, without values, and compare every message with what
+was folded. Nothing is changed: a running fold mends what differs by itself, with its own sweeps.`,
+		Example: "  foldrun verify -c foldrun.toml\n  foldrun verify users --keys\n  foldrun verify users --data-dir /var/lib/foldrun",
 		Args:    arguments(cobra.MaximumNArgs(1)),
 		RunE: func(c *cobra.Command, args []string) error {
 			who, err := d.open(c.Context(), c.ErrOrStderr())
@@ -33,10 +36,15 @@ Exit 3 where they do not.`,
 					return err
 				}
 			}
-			return verify(c, who, args, asJSON)
+			check := verifyStore
+			if keys {
+				check = verifyKeys
+			}
+			return verify(c, who, args, asJSON, check)
 		},
 	}
 	d.flags(c)
+	c.Flags().BoolVar(&keys, "keys", false, "compare the source keys with those of the stream")
 	c.Flags().BoolVar(&asJSON, "json", false, "print a JSON object a fold")
 	return c
 }
@@ -53,10 +61,10 @@ func foldNames(ctx context.Context, who *client.Client) (names []string, err err
 }
 
 // verify checks each fold. One that cannot be read does not keep it from the others, and damage outweighs it.
-func verify(c *cobra.Command, who *client.Client, folds []string, asJSON bool) error {
+func verify(c *cobra.Command, who *client.Client, folds []string, asJSON bool, check verifier) error {
 	var unread, damaged bool
 	for _, fold := range folds {
-		r, err := who.Verify(c.Context(), fold)
+		r, err := check(c.Context(), who, fold)
 		if err != nil {
 			tell(c.ErrOrStderr(), err)
 			var refused *client.Error
@@ -66,11 +74,11 @@ func verify(c *cobra.Command, who *client.Client, folds []string, asJSON bool) e
 			unread = true
 			continue
 		}
-		damaged = damaged || !r.OK
+		damaged = damaged || !r.ok()
 		if asJSON {
 			err = json.NewEncoder(c.OutOrStdout()).Encode(r)
 		} else {
-			err = printReport(c.OutOrStdout(), r)
+			_, err = io.WriteString(c.OutOrStdout(), r.text())
 		}
 		if err != nil {
 			return err
@@ -85,13 +93,56 @@ func verify(c *cobra.Command, who *client.Client, folds []string, asJSON bool) e
 	return nil
 }
 
-func printReport(w io.Writer, r *client.Report) error {
+// A verifier checks one fold.
+type verifier func(ctx context.Context, who *client.Client, fold string) (verdict, error)
+
+// A verdict is a report that encodes as JSON.
+type verdict interface {
+	ok() bool
+	text() string
+}
+
+type storeFinding struct{ *client.Report }
+
+type keyFinding struct{ *client.KeyReport }
+
+func verifyStore(ctx context.Context, who *client.Client, fold string) (verdict, error) {
+	r, err := who.Verify(ctx, fold)
+	return storeFinding{r}, err
+}
+
+func verifyKeys(ctx context.Context, who *client.Client, fold string) (verdict, error) {
+	r, err := who.VerifyKeys(ctx, fold)
+	return keyFinding{r}, err
+}
+
+func (r keyFinding) ok() bool { return r.OK }
+
+func (r keyFinding) text() string {
 	var b strings.Builder
-	verdict := "ok"
+	said := "ok"
 	if !r.OK {
-		verdict = fmt.Sprintf("%d problems", r.Found)
+		said = fmt.Sprintf("%d stale, %d missed", r.Stale, r.Missed)
 	}
-	fmt.Fprintf(&b, "%s: %s: %d rows, %d lineages, seq %d, generation %s\n", r.Fold, verdict, r.Rows, r.Lineages, r.At.Seq, r.At.Generation)
+	fmt.Fprintf(&b, "%s: %s: %d messages listed up to seq %d, %d live source keys match\n", r.Fold, said, r.Listed, r.Seq, r.Matched)
+	for _, k := range r.Keys {
+		fmt.Fprintf(&b, "  %s: source key %q, seq %d\n", k.Kind, []byte(k.Source), k.Seq)
+	}
+	if n := uint64(len(r.Keys)); r.Stale+r.Missed > n {
+		fmt.Fprintf(&b, "  and %d more\n", r.Stale+r.Missed-n)
+	}
+	return b.String()
+}
+
+func (r storeFinding) ok() bool { return r.OK }
+
+func (r storeFinding) text() string {
+	var b strings.Builder
+	said := "ok"
+	if !r.OK {
+		said = fmt.Sprintf("%d problems", r.Found)
+	}
+	fmt.Fprintf(&b, "%s: %s: %d rows, %d lineages, seq %d, generation %s\n", r.Fold, said, r.Rows, r.Lineages, r.At.Seq, r.At.Generation)
 	for _, x := range r.Indexes {
 		fmt.Fprintf(&b, "  index %s: %d rows, digest %s\n", x.Name, x.Rows, x.Digest)
 	}
@@ -101,8 +152,7 @@ func printReport(w io.Writer, r *client.Report) error {
 	if n := uint64(len(r.Problems)); r.Found > n {
 		fmt.Fprintf(&b, "  and %d more\n", r.Found-n)
 	}
-	_, err := io.WriteString(w, b.String())
-	return err
+	return b.String()
 }
 
 func problemText(p client.Problem) string {

@@ -25,6 +25,13 @@
 // arrives fills the next batch, which leaves when the pipeline is idle again or when it is full. So batches grow with
 // the load and nothing has to be tuned.
 //
+// # Why does a source tell the time?
+//
+// Records expire by the server's clock. While updates come, theirs is the time, the same wherever the stream is folded.
+// While none comes the server's clock goes on: STREAM.INFO has it, and this machine counts on from there, so a machine
+// whose own clock is wrong expires nothing early. It stays some seconds behind, so that an update that is under way is
+// not older than the clock.
+//
 // # Why is the subject's hash enough for an anchor?
 //
 // An anchor is compared by seq, time in nanoseconds and subject. It guards against another history of the stream, not
