@@ -122,7 +122,7 @@ type Index struct {
 // Limits bound what a module may use for one record.
 type Limits struct {
 	Memory           int64 // bytes of guest memory, used in whole pages of 64 KiB; default 64 MiB
-	FuelPerRecord    int64 // instructions, as the meter counts them; default 10,000,000
+	FuelPerRecord    int64 // what one record may cost, about an instruction each (runtime/plugin/fuel); default 50,000,000
 	EntriesPerRecord int   // default 1024
 	BytesPerRecord   int64 // bytes of all keys and values emitted; default 4 MiB
 }
@@ -148,7 +148,7 @@ func DefaultFold(name string) Fold {
 		Upgrade:      "manual",
 		Source:       Source{NATS: "default", Filter: ">", Keying: "subject", OnEvict: "remove"},
 		Index:        map[string]Index{},
-		Limits:       Limits{Memory: 64 << 20, FuelPerRecord: 10_000_000, EntriesPerRecord: 1024, BytesPerRecord: 4 << 20},
+		Limits:       Limits{Memory: 64 << 20, FuelPerRecord: 50_000_000, EntriesPerRecord: 1024, BytesPerRecord: 4 << 20},
 		Config:       json.RawMessage("{}"),
 	}
 }

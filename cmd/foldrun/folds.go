@@ -52,7 +52,7 @@ func foldOptions(c *config.Config, fc config.Fold, l link, log *slog.Logger) (o 
 		Conn: l.conn,
 		Source: source.Options{Stream: fc.Source.Stream, Bucket: fc.Source.Bucket, Domain: l.domain, Filter: fc.Source.Filter,
 			KeyingMessage: fc.Source.Keying == "message", Instance: c.Instance},
-		Module: plugin.Options{Memory: fc.Limits.Memory, EntriesPerRecord: fc.Limits.EntriesPerRecord,
+		Module: plugin.Options{Memory: fc.Limits.Memory, FuelPerRecord: fc.Limits.FuelPerRecord, EntriesPerRecord: fc.Limits.EntriesPerRecord,
 			BytesPerRecord: fc.Limits.BytesPerRecord, Config: fc.Config},
 		Collisions: map[string]store.Collisions{},
 		OnError:    fc.OnError,

@@ -167,10 +167,10 @@ func (r *reader) doubt(info *streamInfo) {
 	c := &info.Config
 	expires := c.MaxAge > 0 || c.AllowMsgTTL
 	if expires && c.SubjectDeleteMarkerTTL == 0 && !r.opts.KeyingMessage {
-		r.warnOnce("stream expires messages without leaving a marker: give it a subject delete marker TTL", "max_age", c.MaxAge)
+		r.warnOnce("stream expires messages without leaving a marker: they are dropped by the server's clock, some seconds late; a subject delete marker TTL makes that exact", "max_age", c.MaxAge)
 	}
 	if c.Discard == jetstream.DiscardOld && (c.MaxBytes > 0 || c.MaxMsgs > 0) {
-		r.warnOnce("stream evicts its oldest messages without leaving a marker", "max_bytes", c.MaxBytes, "max_msgs", c.MaxMsgs)
+		r.warnOnce("stream evicts its oldest messages without leaving a marker: a sweep finds them", "max_bytes", c.MaxBytes, "max_msgs", c.MaxMsgs)
 	}
 	if c.PersistMode == jetstream.AsyncPersistMode {
 		r.warnOnce("stream is persisted asynchronously: it may lose its tail in a crash")
