@@ -182,6 +182,24 @@ func (k *keeper) agrees(n int, within time.Duration) bool {
 	}
 }
 
+// sweptFor reports whether the last sweep was made for a reason. The report comes after the rows that the sweep mended.
+func (k *keeper) sweptFor(reason string) bool {
+	late := time.NewTimer(patience / 3)
+	defer late.Stop()
+	again := time.NewTicker(20 * time.Millisecond)
+	defer again.Stop()
+	for {
+		if sweep := k.r.Status().Sweep; sweep != nil && sweep.Reason == reason {
+			return true
+		}
+		select {
+		case <-again.C:
+		case <-late.C:
+			return false
+		}
+	}
+}
+
 // live runs step while the fold follows, away while it does not.
 func (k *keeper) live(step func()) { step() }
 
