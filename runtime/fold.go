@@ -235,6 +235,10 @@ func (f *Fold) open() error {
 
 func (f *Fold) openOther(have, want string) error {
 	db, err := f.dir.Open(f.opt.Name, have)
+	if errors.Is(err, store.ErrNoGeneration) {
+		err = hint.Error(fmt.Errorf("CURRENT names a generation that is not there: %w: %w", store.ErrDamaged, err),
+			"stop foldrun and remove %s: the fold is built again from the stream", f.dir.FoldPath(f.opt.Name))
+	}
 	if err != nil {
 		return &Stop{codeOf(err), err}
 	}

@@ -112,7 +112,7 @@ func (s *Status) store(db *store.DB) {
 	}
 	if err := db.Damage(); err != nil {
 		s.Code, s.Reason = CodeDamaged, err.Error()
-		s.Hint = "stop foldrun and remove the generation's directory: the fold is built again from the stream"
+		s.Hint = "stop foldrun and remove " + db.Path() + ": the fold is built again from the stream"
 	}
 }
 

@@ -42,6 +42,9 @@ type DB struct {
 	closed  bool
 }
 
+// ErrNoGeneration is part of the error of Open for a generation that is not there.
+var ErrNoGeneration = errors.New("no generation")
+
 // Create opens the generation of id, making it if it is not there.
 func (d *Dir) Create(id Identity) (*DB, error) {
 	if d.opt.ReadOnly {
@@ -72,14 +75,17 @@ func (d *Dir) open(fold, generation string, create *Identity) (*DB, error) {
 	if _, err := d.fs.Stat(db.path); create == nil && errors.Is(err, os.ErrNotExist) {
 		return nil, db.absent()
 	}
+	if err := db.gutted(); err != nil {
+		return nil, hint.Error(fmt.Errorf("store: open %s: %w", db.path, err), rebuildHint, db.path)
+	}
 	p, err := pebble.Open(db.path, db.options(create == nil))
 	switch {
 	case errors.Is(err, pebble.ErrDBDoesNotExist):
 		return nil, db.absent()
-	case pebble.IsCorruptionError(err):
-		return nil, hint.Error(fmt.Errorf("store: open %s: %w", db.path, plain(err)), rebuildHint)
-	case err != nil:
+	case err != nil && systemTrouble(err):
 		return nil, hint.Error(fmt.Errorf("store: open %s: %w", db.path, err), diskHint)
+	case err != nil:
+		return nil, hint.Error(fmt.Errorf("store: open %s: %w: %w", db.path, ErrDamaged, plain(err)), rebuildHint, db.path)
 	}
 	db.pebble = p
 	db.opened.Store(true)
@@ -90,7 +96,7 @@ func (d *Dir) open(fold, generation string, create *Identity) (*DB, error) {
 }
 
 func (db *DB) absent() error {
-	return hint.Error(fmt.Errorf("store: fold %s has no generation %s", db.fold, db.generation), "start foldrun: it builds the fold")
+	return hint.Error(fmt.Errorf("store: fold %s has %w %s", db.fold, ErrNoGeneration, db.generation), "start foldrun: it builds the fold")
 }
 
 // options sets Pebble up. The figures that chose these settings are in docs/performance.md.
@@ -135,7 +141,7 @@ func (db *DB) load(create *Identity) error {
 		id, err = db.get(keyIdentity)
 	}
 	if err != nil {
-		return hint.Error(fmt.Errorf("its identity: %w", err), rebuildHint)
+		return hint.Error(fmt.Errorf("its identity: %w", err), rebuildHint, db.path)
 	}
 	if generationOf(id) != db.generation {
 		return hint.Error(fmt.Errorf("its identity is that of generation %s, not of the directory's name", generationOf(id)),
@@ -190,6 +196,9 @@ func (db *DB) State() *State { return db.state.Load() }
 
 // Identity returns what the generation is a function of.
 func (db *DB) Identity() Identity { return db.id }
+
+// Path returns the directory of the generation.
+func (db *DB) Path() string { return db.path }
 
 // Generation returns the generation's name.
 func (db *DB) Generation() string { return db.generation }

@@ -62,7 +62,7 @@ var ErrReadOnly = errors.New("store: data directory is open for reading only")
 // Mends: of what fails for the disk's sake, and of a store whose files are damaged.
 const (
 	diskHint    = "see that the disk works and has room, then start again"
-	rebuildHint = "remove the directory: the fold is built again"
+	rebuildHint = "stop foldrun and remove %s: the fold is built again from the stream"
 )
 
 // openFiles is the number of table files that all folds together keep open.
@@ -151,6 +151,10 @@ func (d *Dir) takeLock() error {
 func (d *Dir) checkFormat() error {
 	name := d.fs.PathJoin(d.path, "FORMAT")
 	b, err := readFile(d.fs, name)
+	if folds, _ := d.fs.List(d.fs.PathJoin(d.path, "folds")); errors.Is(err, os.ErrNotExist) && len(folds) > 0 {
+		return hint.Error(fmt.Errorf("data_dir %s has folds and no FORMAT", d.path),
+			"put the file back: it holds the version of the format, %d for this foldrun; or point data_dir at an empty directory", FormatVersion)
+	}
 	if errors.Is(err, os.ErrNotExist) && !d.opt.ReadOnly {
 		return d.replaceFile(name, []byte(strconv.Itoa(FormatVersion)+"\n"))
 	}

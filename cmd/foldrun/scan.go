@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 
 	"github.com/spf13/cobra"
 
@@ -59,7 +60,7 @@ func (f *scanFlags) scope() (r client.Range, err error) {
 	}
 	r.Limit = maxPage
 	if !f.all {
-		r.Limit = min(f.limit, maxPage)
+		r.Limit = min(f.limit+1, maxPage) // one more tells whether there are more
 	}
 	return r, nil
 }
@@ -82,6 +83,11 @@ func scan(c *cobra.Command, f *scanFlags, name string) error {
 	}
 	out, n := newRowPrinter(c.OutOrStdout(), f.asJSON), 0
 	for row, err := range who.Scan(c.Context(), fold, index, r) {
+		if err == nil && n == f.limit && !f.all {
+			out.w.Flush()
+			line(c.ErrOrStderr(), "note", fmt.Sprintf("there are more than these %d rows", n), "--limit N or --all reads more")
+			break
+		}
 		if err == nil {
 			err = out.print(row)
 		}
@@ -89,9 +95,7 @@ func scan(c *cobra.Command, f *scanFlags, name string) error {
 			out.w.Flush()
 			return err
 		}
-		if n++; n == f.limit && !f.all {
-			break
-		}
+		n++
 	}
 	return out.w.Flush()
 }
