@@ -46,7 +46,7 @@ func printStatus(out io.Writer, s *client.Status) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "FOLD\tSTATE\tSEQ\tLAG\tKEYS\tQUARANTINED\tINDEXES\tGENERATION")
 	for _, f := range s.Folds {
-		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%d\t%s\t%s\n", f.Name, f.State, f.Seq, f.Lag, f.Live, f.Quarantined, rowsOf(f), orDash(f.Generation))
+		fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%d\t%d\t%s\t%s\n", f.Name, f.State, f.Seq, lagOf(f), f.Live, f.Quarantined, rowsOf(f), orDash(f.Generation))
 	}
 	if err := w.Flush(); err != nil {
 		return err
@@ -60,6 +60,14 @@ func printStatus(out io.Writer, s *client.Status) error {
 		}
 	}
 	return nil
+}
+
+// lagOf returns how far a fold is behind, or a dash where nobody knows: one that does not follow has no lag of 0.
+func lagOf(f client.FoldStatus) string {
+	if f.State == "stopped" || f.LastSeq == 0 {
+		return "-"
+	}
+	return fmt.Sprint(f.Lag)
 }
 
 func rowsOf(f client.FoldStatus) (s string) {
