@@ -104,6 +104,9 @@ func (d *demo) open(ctx context.Context) (err error) {
 	if d.conn, err = source.Connect(source.Target{URL: d.server.URL(), Name: "foldrun demo"}, d.Log); err != nil {
 		return err
 	}
+	if err := makeBucket(ctx, d.conn); err != nil {
+		return err
+	}
 	for _, name := range plugins {
 		wasm, err := examples.Module(name)
 		if err != nil {

@@ -19,6 +19,18 @@ const (
 	patience = time.Minute
 )
 
+// makeBucket makes the bucket before the folds start, which would wait for it and say so.
+func makeBucket(ctx context.Context, conn *source.Conn) error {
+	js, err := jetstream.New(conn)
+	if err != nil {
+		return fmt.Errorf("demo: %w", err)
+	}
+	if _, err := js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{Bucket: bucket, Description: "GeoNames cities, for foldrun demo"}); err != nil {
+		return fmt.Errorf("demo: create bucket %s: %w", bucket, err)
+	}
+	return nil
+}
+
 // load puts the data set into the bucket, telling progress how many records are in, unless the bucket has it already:
 // then it returns false.
 func load(ctx context.Context, conn *source.Conn, progress func(n int)) (loaded bool, err error) {
@@ -26,9 +38,9 @@ func load(ctx context.Context, conn *source.Conn, progress func(n int)) (loaded 
 	if err != nil {
 		return false, fmt.Errorf("demo: %w", err)
 	}
-	kv, err := js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{Bucket: bucket, Description: "GeoNames cities, for foldrun demo"})
+	kv, err := js.KeyValue(ctx, bucket)
 	if err != nil {
-		return false, fmt.Errorf("demo: create bucket %s: %w", bucket, err)
+		return false, fmt.Errorf("demo: bucket %s: %w", bucket, err)
 	}
 	status, err := kv.Status(ctx)
 	if err != nil {
