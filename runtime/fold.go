@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	goruntime "runtime"
+	"slices"
 	"sync"
 	"time"
 
@@ -126,7 +127,7 @@ func (f *Fold) identity() (store.Identity, error) {
 		OnEvict: orElse(o.OnEvict, "remove"), OnError: orElse(o.OnError, "quarantine"), Limits: f.module.Limits(), Meter: plugin.Meter,
 	}
 	for name := range o.Collisions {
-		if !contains(m.Indexes, name) {
+		if !slices.Contains(m.Indexes, name) {
 			return id, &Stop{CodeModule, hint.Error(fmt.Errorf("fold %s: its module has no index %q", o.Name, name), "it has %q", m.Indexes)}
 		}
 	}
@@ -141,15 +142,6 @@ func orElse(s, other string) string {
 		return other
 	}
 	return s
-}
-
-func contains(all []string, s string) bool {
-	for _, x := range all {
-		if x == s {
-			return true
-		}
-	}
-	return false
 }
 
 // Run follows the source until ctx is done, then finishes what was read and closes the store. It returns nil then; a

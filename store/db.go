@@ -25,11 +25,10 @@ type DB struct {
 	specs      []IndexSpec
 	pebble     *pebble.DB
 
-	state   atomic.Pointer[State] // what the last commit left; replaced, never changed
-	dirty   atomic.Bool           // something was written since the last sync
-	written atomic.Uint64         // bytes of batches written
-	damage  atomic.Pointer[error]
-	opened  atomic.Bool // Pebble has opened: errors of diskFS have nobody to return to
+	state  atomic.Pointer[State] // what the last commit left; replaced, never changed
+	dirty  atomic.Bool           // something was written since the last sync
+	damage atomic.Pointer[error]
+	opened atomic.Bool // Pebble has opened: errors of diskFS have nobody to return to
 
 	flushes, compactions atomic.Int32 // that failed since the last one that did not
 

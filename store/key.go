@@ -124,10 +124,6 @@ func appendQuarantineKey(dst, source []byte) []byte {
 	return append(append(dst, kindQuarantine), source...)
 }
 
-func appendExpiryKey(dst []byte, at int64, source []byte) []byte {
-	return appendQueueKey(dst, kindExpiry, at, source)
-}
-
 // appendQueueKey appends a key of the queue of a kind: expiry or aging.
 func appendQueueKey(dst []byte, kind byte, at int64, source []byte) []byte {
 	dst = binary.BigEndian.AppendUint64(append(dst, kind), uint64(at))

@@ -126,7 +126,7 @@ func TestComparer(t *testing.T) {
 func TestExpiryOrder(t *testing.T) {
 	times := []int64{0, 1, 255, 256, 1 << 40, 1<<62 + 1, 1<<63 - 1}
 	for i := 1; i < len(times); i++ {
-		if bytes.Compare(appendExpiryKey(nil, times[i-1], []byte("\xff\xff")), appendExpiryKey(nil, times[i], nil)) >= 0 {
+		if bytes.Compare(appendQueueKey(nil, kindExpiry, times[i-1], []byte("\xff\xff")), appendQueueKey(nil, kindExpiry, times[i], nil)) >= 0 {
 			t.Errorf("%d is not before %d", times[i-1], times[i])
 		}
 	}

@@ -51,10 +51,7 @@ type Worker struct {
 // Stats count what a worker did.
 type Stats struct {
 	Frames    uint64
-	Records   uint64 // given a verdict
-	Failures  uint64 // of them, failed
 	Instances uint64 // started
-	Busy      time.Duration
 }
 
 // Worker returns a new worker.
@@ -177,8 +174,6 @@ func (w *Worker) fail(rec int32, err error, sink Sink) error {
 	if !errors.As(err, &ce) {
 		return err
 	}
-	w.stats.Records++
-	w.stats.Failures++
 	return sink.Fail(rec, store.Failure{Code: ce.code, Message: ce.text, Module: w.module.digest})
 }
 
@@ -189,9 +184,7 @@ func (w *Worker) deliver(recs []int32, sink Sink) error {
 		r := w.out.Result(i)
 		e := Entries{&w.out, first, int(r.Entries)}
 		first += e.n
-		w.stats.Records++
 		if f, bad := w.verdict(r, e); bad {
-			w.stats.Failures++
 			f.Module = w.module.digest
 			if err := sink.Fail(rec, f); err != nil {
 				return err
@@ -246,7 +239,6 @@ func (w *Worker) tooMuch() bool {
 // pace sizes the next frames by what this call took: its time, and its fuel, which all its records share.
 func (w *Worker) pace(took time.Duration, records int, err error) {
 	w.stats.Frames++
-	w.stats.Busy += took
 	var failed *callError
 	dry := errors.As(err, &failed) && failed.code == "out_of_fuel"
 	switch {
