@@ -75,7 +75,9 @@ func rowKey(index uint16, key, source string) []byte {
 func lineageKey(source string) []byte    { return appendLineageKey(nil, []byte(source)) }
 func quarantineKey(source string) []byte { return appendQuarantineKey(nil, []byte(source)) }
 
-func expiryKey(at int64, source string) []byte { return appendQueueKey(nil, kindExpiry, at, []byte(source)) }
+func expiryKey(at int64, source string) []byte {
+	return appendQueueKey(nil, kindExpiry, at, []byte(source))
+}
 
 func TestCheckFinds(t *testing.T) {
 	for _, c := range []struct {
