@@ -129,16 +129,8 @@ func (r Range) flags(q url.Values) {
 // Scan yields the rows of a range, page by page. It ends with the first error, which comes with a zero Row. Rows that
 // change meanwhile may be seen before or after, but never twice and never of two generations.
 func (c *Client) Scan(ctx context.Context, fold, index string, r Range) iter.Seq2[Row, error] {
-	if r.Limit == 0 {
-		r.Limit = 1000
-	}
 	return func(yield func(Row, error) bool) {
-		var first *Position
-		for {
-			p, err := c.Page(ctx, fold, index, r)
-			if err == nil && first != nil && (p.At.Generation != first.Generation || !p.At.Incarnation.Equal(first.Incarnation)) {
-				err = ErrChanged
-			}
+		for p, err := range c.Pages(ctx, fold, index, r) {
 			if err != nil {
 				yield(Row{}, err)
 				return
@@ -148,7 +140,27 @@ func (c *Client) Scan(ctx context.Context, fold, index string, r Range) iter.Seq
 					return
 				}
 			}
-			if p.Next == nil {
+		}
+	}
+}
+
+// Pages yields what Scan yields as the pages that it comes in, each with its own position. An error comes with a nil Page.
+func (c *Client) Pages(ctx context.Context, fold, index string, r Range) iter.Seq2[*Page, error] {
+	if r.Limit == 0 {
+		r.Limit = 1000
+	}
+	return func(yield func(*Page, error) bool) {
+		var first *Position
+		for {
+			p, err := c.Page(ctx, fold, index, r)
+			if err == nil && first != nil && (p.At.Generation != first.Generation || !p.At.Incarnation.Equal(first.Incarnation)) {
+				err = ErrChanged
+			}
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			if !yield(p, nil) || p.Next == nil {
 				return
 			}
 			first, r.After = &p.At, p.Next
@@ -205,11 +217,15 @@ const maxReply = 64 << 20
 
 // ask makes one request and decodes its reply.
 func (c *Client) ask(ctx context.Context, path string, q url.Values, reply any) (at Position, err error) {
+	return c.send(ctx, http.MethodGet, path, q, reply)
+}
+
+func (c *Client) send(ctx context.Context, method, path string, q url.Values, reply any) (at Position, err error) {
 	target := c.URL + path
 	if len(q) > 0 {
 		target += "?" + q.Encode()
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, target, nil)
+	req, err := http.NewRequestWithContext(ctx, method, target, nil)
 	if err != nil {
 		return at, fmt.Errorf("client: %w", err)
 	}

@@ -77,7 +77,7 @@ type Status struct {
 // FoldStatus is what a fold knows of itself.
 type FoldStatus struct {
 	Name        string        `json:"name"`
-	State       string        `json:"state"`          // "starting", "catching up", "following", "waiting", "stopped"
+	State       string        `json:"state"`          // "starting", "catching up", "following", "waiting", "rebuilding", "held", "stopped"
 	Code        string        `json:"code,omitempty"` // why it waits or stopped, stable
 	Reason      string        `json:"reason,omitempty"`
 	Hint        string        `json:"hint,omitempty"`
@@ -91,6 +91,7 @@ type FoldStatus struct {
 	StartSeq    uint64        `json:"start_seq"`                // where this run of the fold began
 	LastSeq     uint64        `json:"last_seq"`                 // the stream's, as far as known
 	Lag         uint64        `json:"lag"`                      // LastSeq - Seq
+	BehindSince string        `json:"behind_since,omitempty"`   // when the fold last held everything, by the server's clock, RFC 3339; "" while it does
 	CaughtUp    bool          `json:"caught_up"`
 	Live        uint64        `json:"live_keys"`   // source keys with a live record
 	Quarantined uint64        `json:"quarantined"` // source keys
@@ -98,6 +99,23 @@ type FoldStatus struct {
 	Counts      Counts        `json:"counts"`
 	Source      SourceStatus  `json:"source"`
 	Sweep       *SweepReport  `json:"sweep,omitempty"` // the last one
+	Build       *BuildStatus  `json:"build,omitempty"` // of the generation that is built beside the one that serves
+}
+
+// BuildStatus is what is known of a generation that is built beside the one that serves: as in FoldStatus.
+type BuildStatus struct {
+	Generation  string        `json:"generation"`
+	State       string        `json:"state"`
+	Code        string        `json:"code,omitempty"`
+	Reason      string        `json:"reason,omitempty"`
+	Hint        string        `json:"hint,omitempty"`
+	Seq         uint64        `json:"seq"`
+	LastSeq     uint64        `json:"last_seq"`
+	CaughtUp    bool          `json:"caught_up"`
+	Live        uint64        `json:"live_keys"`
+	Quarantined uint64        `json:"quarantined"`
+	Indexes     []IndexStatus `json:"indexes"`
+	Counts      Counts        `json:"counts"`
 }
 
 // IndexStatus counts one index.
@@ -146,6 +164,7 @@ type SweepReport struct {
 	Stale    uint64        `json:"stale"`     // source keys whose record the stream no longer holds
 	Uncover  uint64        `json:"uncovered"` // of them, those whose next older message counts again
 	Missed   uint64        `json:"missed"`    // live messages that were never folded
+	Kept     uint64        `json:"kept"`      // source keys whose record the stream evicted: they stand, with on_evict = "keep"
 	Unlooked uint64        `json:"unlooked"`  // messages that might be missed, beyond those that one sweep looks into
 	Error    string        `json:"error,omitempty"`
 }

@@ -13,7 +13,7 @@ func Broken(dir *store.Dir, name string, why error, log *slog.Logger) *Fold {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	return &Fold{opt: FoldOptions{Name: name}, dir: dir, log: log.With("fold", name), moved: make(chan struct{}), broken: why}
+	return &Fold{opt: FoldOptions{Name: name}, dir: dir, log: log.With("fold", name), moved: make(chan struct{}), commands: make(chan command), broken: why}
 }
 
 // openBroken opens the current generation, if there is one, to be read.
@@ -30,21 +30,20 @@ func (f *Fold) openBroken() {
 		f.log.Warn("store not opened", "err", err)
 		return
 	}
-	f.set(func() { f.db = db })
+	f.set(func() { f.cur = f.follower(db, false) })
 }
 
 // Try makes a fold as NewFold does, starts an instance of its module, which is given its configuration, and closes both.
 // It returns the fold's identity. It needs no data directory. Its error is a *Stop.
 func Try(ctx context.Context, o FoldOptions) (id store.Identity, err error) {
-	o.Workers = 1
 	f := &Fold{opt: o}
 	if err := f.compile(ctx); err != nil {
 		return id, err
 	}
 	defer f.module.Close(ctx)
-	workers, err := f.workers(ctx)
-	workers[0].worker.Close(ctx)
-	if err != nil {
+	w := f.module.Worker()
+	defer w.Close(ctx)
+	if err := w.Warm(ctx); err != nil {
 		return id, &Stop{CodeModule, err}
 	}
 	return f.id, nil

@@ -14,6 +14,7 @@ type churn struct {
 	bucket string
 	kv     jetstream.KeyValue
 	rng    *rand.Rand
+	health float64 // of the values that the module would fail on, this share is made anew
 }
 
 const (
@@ -67,6 +68,14 @@ func (c *churn) vanish(n int) {
 
 // value makes a value of the model module's grammar.
 func (c *churn) value() string {
+	v := c.anyValue()
+	for c.health > 0 && transform("", v).failed != nil && c.rng.Float64() < c.health {
+		v = c.anyValue()
+	}
+	return v
+}
+
+func (c *churn) anyValue() string {
 	text := func() string {
 		return c.pick("", "x", "y", "same", "\x00", "\xff\x00\x01", strings.Repeat("long", c.rng.IntN(200)))
 	}

@@ -5,13 +5,17 @@ import "github.com/foldrun/foldrun/store"
 // The stable codes of why a fold does not do its work, beside those of package source. They stand in status, logs and
 // docs/runbook.md.
 const (
-	CodeConfig     = "config_invalid"     // the configuration that the fold stands in has a mistake
-	CodeModule     = "module_invalid"     // the module is refused, or no instance of it starts
-	CodeIdentity   = "generation_differs" // what the fold is configured to be is not what its current generation is
-	CodeStore      = "store_failed"       // the store could not be opened, read or written
-	CodeDamaged    = "store_damaged"      // a file of the store is corrupt
-	CodeDiskLow    = "disk_low"           // paused until there is min_free_disk again
-	CodeConnection = "nats_connection"    // the connection to NATS could not be set up
+	CodeConfig         = "config_invalid"     // the configuration that the fold stands in has a mistake
+	CodeModule         = "module_invalid"     // the module is refused, or no instance of it starts
+	CodeIdentity       = "generation_differs" // what the fold is configured to be is not what its current generation is
+	CodeStore          = "store_failed"       // the store could not be opened, read or written
+	CodeDamaged        = "store_damaged"      // a file of the store is corrupt
+	CodeDiskLow        = "disk_low"           // paused until there is min_free_disk again
+	CodeRecordFailed   = "record_failed"      // on_error = "halt", and a record could not be transformed
+	CodeBudget         = "error_budget"       // more records failed than error_budget allows
+	CodeQuarantineFull = "quarantine_full"    // what failed takes more room than quarantine has
+	CodeHeld           = "switch_held"        // what is to replace the rows holds too few of them
+	CodeConnection     = "nats_connection"    // the connection to NATS could not be set up
 )
 
 // codeOf returns the code of a store that cannot be opened.

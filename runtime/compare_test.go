@@ -29,6 +29,9 @@ func compare(t testing.TB, db *store.DB, w *wanted) (d differences) {
 	if at := s.Position(); at.Seq != w.seq {
 		d.add("the cursor is %d, the stream ends at %d", at.Seq, w.seq)
 	}
+	if s.Kept != uint64(len(w.kept)) {
+		d.add("%d source keys keep rows, want %d", s.Kept, len(w.kept))
+	}
 	if s.Live != w.live || s.Quarantined != uint64(len(w.held)) || s.Expiring != w.expiring {
 		d.add("%d live, %d quarantined, %d expiring; want %d, %d, %d", s.Live, s.Quarantined, s.Expiring, w.live, len(w.held), w.expiring)
 	}
@@ -127,7 +130,7 @@ func compareLatest(t testing.TB, d *differences, v *store.View, w *wanted) {
 func compareQuarantine(t testing.TB, d *differences, v *store.View, w *wanted) {
 	t.Helper()
 	seen := 0
-	check(t, v.Quarantine(func(q store.Quarantined) bool {
+	check(t, v.Quarantine(nil, func(q store.Quarantined) bool {
 		seen++
 		want, ok := w.held[string(q.Source)]
 		switch {

@@ -16,6 +16,7 @@ type Counts struct {
 	Retracted uint64        `json:"retracted"`    // rows
 	Unchanged uint64        `json:"unchanged"`    // rows that were yielded again as they stood
 	Expired   uint64        `json:"expired"`      // source keys of which something expired
+	Failed    uint64        `json:"failed"`       // source keys put into quarantine
 	Removed   uint64        `json:"removed"`      // source keys whose record the stream was found to hold no longer
 	Sweeps    uint64        `json:"sweeps"`       // comparisons of all source keys with the stream's
 	InFlight  int32         `json:"in_flight"`    // the most batches that were under way at once
@@ -69,6 +70,7 @@ func (c *counter) committed(done store.Committed, took time.Duration) {
 	c.c.Retracted += uint64(done.Retracted)
 	c.c.Unchanged += uint64(done.Unchanged)
 	c.c.Expired += uint64(done.Expired)
+	c.c.Failed += uint64(done.Failed)
 	c.c.Removed += uint64(done.Removed)
 	c.c.Commit += took
 }

@@ -20,6 +20,10 @@ type Daemon struct {
 // NewDaemon returns a daemon of these folds, which it owns.
 func NewDaemon(dir *store.Dir, folds []*Fold) *Daemon {
 	folds = slices.Clone(folds)
+	builds := make(chan struct{}, 1)
+	for _, f := range folds {
+		f.builds = builds
+	}
 	slices.SortFunc(folds, func(x, y *Fold) int { return strings.Compare(x.Name(), y.Name()) })
 	return &Daemon{dir, folds}
 }
@@ -38,11 +42,11 @@ func (d *Daemon) Fold(name string) *Fold {
 }
 
 // Run runs all folds until ctx is done, and each to the end of what it has read. It returns when all of them have. A
-// fold that stopped has said so in its log and status: that is not Run's error.
+// fold that stopped has said so in its log and status, and runs again when an operator says so: that is not Run's error.
 func (d *Daemon) Run(ctx context.Context) {
 	var all sync.WaitGroup
 	for _, f := range d.folds {
-		all.Go(func() { f.Run(ctx) })
+		all.Go(func() { f.keep(ctx) })
 	}
 	<-ctx.Done()
 	all.Wait()

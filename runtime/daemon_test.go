@@ -2,7 +2,6 @@ package runtime
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math"
 	"strings"
@@ -132,7 +131,7 @@ func TestGracefulStop(t *testing.T) {
 func (r *runner) source() source.Status {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.src.Status()
+	return r.cur.src.Status()
 }
 
 // TestDiskLow starts a fold where more free space is asked for than there is: it pauses and says so, reads go on, and
@@ -161,8 +160,8 @@ func TestDiskLow(t *testing.T) {
 	s.settle(path, s.modelFold("edge"), nil)
 }
 
-// TestOtherIdentity starts a fold with another configuration: the generation that is there answers reads, and nothing
-// is folded into it.
+// TestOtherIdentity starts a fold with another configuration while there is no server: the generation that is there
+// answers reads, and nothing is folded into it. The one that is configured replaces it once it is built.
 func TestOtherIdentity(t *testing.T) {
 	s := newSite(t)
 	kv := s.bucket("edge", 1)
@@ -175,14 +174,15 @@ func TestOtherIdentity(t *testing.T) {
 	s.put(kv, "k", []byte("ax=2"))
 	o := s.modelFold("edge")
 	o.Collisions = nil
+	s.Stop()
 	r = start(t, path, store.Options{}, o)
-	var stop *Stop
-	if err := r.wait(); !errors.As(err, &stop) || stop.Code != CodeIdentity || !strings.Contains(err.Error(), "indexes differ") {
-		t.Errorf("started with another identity: %v", err)
-	}
-	if st := r.Status(); st.State != StateStopped || st.Seq != last || st.Hint == "" {
-		t.Errorf("stopped: %+v", st)
+	r.await("a build", func(st Status) bool { return st.Build != nil })
+	if st := r.Status(); st.State != StateRebuilding || st.Code != CodeIdentity || st.Seq != last || !strings.Contains(st.Reason, "indexes differ") {
+		t.Errorf("building: %+v", st)
 	}
 	equal(t, "rows", r.rows(0, store.Range{}), `"x" "k" "1"`)
-	r.close()
+	s.again()
+	r.await("a switch", func(st Status) bool { return st.State == StateFollowing && st.Seq == last+1 })
+	equal(t, "rows", r.rows(0, store.Range{}), `"x" "k" "2"`)
+	r.stop()
 }

@@ -47,7 +47,7 @@ func (r *runner) held() (all []string) {
 	r.t.Helper()
 	v := must(r.Store().View())(r.t)
 	defer v.Close()
-	check(r.t, v.Quarantine(func(q store.Quarantined) bool {
+	check(r.t, v.Quarantine(nil, func(q store.Quarantined) bool {
 		all = append(all, fmt.Sprintf("%s: %s: %s", q.Source, q.Code, q.Message))
 		return true
 	}))

@@ -6,7 +6,9 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"net/url"
 	"os"
+	"strconv"
 	"testing"
 	"time"
 
@@ -53,18 +55,28 @@ func check(t testing.TB, err error) {
 type site struct {
 	t testing.TB
 	*embedded.Server
-	nc *nats.Conn
-	js jetstream.JetStream
+	dir  string // of its streams
+	port int    // the same each time that it starts
+	nc   *nats.Conn
+	js   jetstream.JetStream
 }
 
 func newSite(t testing.TB) *site {
 	t.Helper()
-	s := &site{t: t, Server: must(embedded.Start(embedded.Options{StoreDir: t.TempDir()}))(t)}
-	t.Cleanup(s.Stop)
-	s.nc = must(source.Connect(source.Target{URL: s.URL(), Once: true}, nil))(t)
+	s := &site{t: t, dir: t.TempDir()}
+	s.again()
+	t.Cleanup(func() { s.Stop() })
+	s.nc = must(source.Connect(source.Target{URL: s.URL()}, nil))(t)
 	t.Cleanup(s.nc.Close)
 	s.js = must(jetstream.New(s.nc))(t)
 	return s
+}
+
+// again starts the server.
+func (s *site) again() {
+	s.t.Helper()
+	s.Server = must(embedded.Start(embedded.Options{StoreDir: s.dir, Port: s.port}))(s.t)
+	s.port = must(strconv.Atoi(must(url.Parse(s.URL()))(s.t).Port()))(s.t)
 }
 
 func (s *site) bucket(name string, history uint8) jetstream.KeyValue {
@@ -180,7 +192,7 @@ func (r *runner) sweep(repair bool) SweepReport {
 	r.await("a sweeper", func(Status) bool {
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		return r.sweeper != nil
+		return r.cur != nil && r.cur.sweeper != nil
 	})
 	return must(r.Sweep(r.t.Context(), repair))(r.t)
 }

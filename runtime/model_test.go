@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"math/rand/v2"
@@ -18,6 +19,8 @@ type trial struct {
 	path   string
 	rng    *rand.Rand // of the fold: what changes the keys has its own
 	tamper func(*source.Batch)
+
+	policy policy
 
 	starts, abandoned int
 	inFlight          int32
@@ -45,7 +48,12 @@ func (x *trial) start() *runner {
 		o.Source.BatchRecords, o.Source.BatchBytes = 64, 1<<20 // whole batches: a part's position is that of its last record
 	}
 	sync := []store.Sync{store.SyncAlways, store.SyncSecond, store.SyncNever}[x.rng.IntN(3)]
-	return startBroken(x.t, x.path, store.Options{Sync: sync}, o, x.tamper)
+	o.OnError, o.Budget = x.policy.onError, x.policy.budget
+	dir := openDir(x.t, x.path, store.Options{Sync: sync})
+	f := must(NewFold(x.t.Context(), dir, o))(x.t)
+	f.tamper = x.tamper
+	f.lifted.Store(x.policy.lifted)
+	return run(x.t, dir, f)
 }
 
 // end stops the fold in one way or the other, wherever it stands.
@@ -57,12 +65,16 @@ func (x *trial) end(r *runner) {
 		x.updates += s.Updates
 		x.coalesced += s.Coalesced
 	}()
-	if x.rng.IntN(2) == 0 {
+	abandon := x.rng.IntN(2) == 0
+	if db := r.Store(); abandon && db != nil {
 		x.abandoned++
-		r.abandon()
-		return
+		check(x.t, db.Close())
 	}
-	r.stop()
+	r.end()
+	if err := r.wait(); err != nil && !x.policy.stops(err) && !(abandon && errors.Is(err, store.ErrClosed)) {
+		x.t.Fatalf("the fold ended: %v", err)
+	}
+	r.close()
 }
 
 // round changes keys while the fold stops and starts, waits until the fold has caught up, and compares.
@@ -73,7 +85,9 @@ func (x *trial) round() differences {
 		x.end(r)
 		x.burst(1000)
 		x.some(100)
-		x.vanish(x.churn.rng.IntN(20))
+		if x.policy.onError != OnErrorKeep {
+			x.vanish(x.churn.rng.IntN(20))
+		}
 		r = x.start()
 	}
 	changed := make(chan struct{})
@@ -94,8 +108,7 @@ func (x *trial) round() differences {
 		r = x.start()
 	}
 	<-changed
-	last, clock := x.site.end(x.bucket)
-	r.reach(last)
+	r, last, clock := x.arrive(r)
 	if x.tamper == nil { // what vanished without a word is found by a sweep, which finds nothing else
 		swept := r.sweep(true)
 		x.swept += swept.Stale
@@ -103,7 +116,7 @@ func (x *trial) round() differences {
 			return differences{fmt.Sprintf("a sweep found what was never lost: %+v", swept)}
 		}
 	}
-	d := compare(x.t, r.Store(), fold(x.live(x.bucket), last, clock, defaultLimits))
+	d := x.compare(r, fold(x.live(x.bucket), last, clock, defaultLimits), clock)
 	x.end(r)
 	return d
 }
@@ -123,6 +136,7 @@ func TestModel(t *testing.T) {
 
 func (x *trial) rounds(n int) {
 	x.t.Helper()
+	defer x.policy.report(x.t)
 	for round := range n {
 		if d := x.round(); len(d) > 0 {
 			for _, text := range d {

@@ -33,7 +33,7 @@ func newSlot(specs []store.IndexSpec) *slot {
 
 // pipeline is one run of a fold's stages. See the package comment.
 type pipeline struct {
-	fold   *Fold
+	fold   *follower
 	db     *store.DB
 	pipe   source.Pipe
 	slots  chan *slot // idle
@@ -48,11 +48,14 @@ type pipeline struct {
 }
 
 // An aside is what the host infers, not what the stream says: a commit that leaves the cursor where it is. The
-// committer takes it between two batches.
+// committer takes it between two batches. Only a rewind moves the cursor.
 type aside struct {
 	batch *store.Batch
-	watch *watch // if not nil: it is dropped when an update of the key was committed since
-	done  chan store.Committed
+	watch *watch          // if not nil: it is dropped when an update of the key was committed since
+	to    *store.Position // if not nil: where the cursor goes
+	done  chan struct{}   // closed when it is stored, or why not is known
+	did   store.Committed
+	err   error
 }
 
 // A watch has the committer note whether it commits an update of a source key.
@@ -62,7 +65,7 @@ type watch struct {
 }
 
 // run folds from the store's cursor until ctx is done, then finishes what was read, or until something stops it.
-func (p *pipeline) run(ctx context.Context, src *source.Source, workers []*transformer) error {
+func (p *pipeline) run(ctx context.Context, workers []*transformer) error {
 	n := cap(p.pipe.Free)
 	p.slots, p.work, p.order = make(chan *slot, n), make(chan *slot, n), make(chan *slot, n)
 	for range n {
@@ -75,7 +78,7 @@ func (p *pipeline) run(ctx context.Context, src *source.Source, workers []*trans
 	read := make(chan struct{}) // closed when the source has handed on its last batch
 	all.Go(func() {
 		defer close(read)
-		p.stage(reading, "pull", func(ctx context.Context) { sourceErr = src.Run(ctx, p.db.State().Position(), p.pipe) })
+		p.stage(reading, "pull", func(ctx context.Context) { sourceErr = p.feed(ctx) })
 		stop(sourceErr)
 	})
 	all.Go(func() { p.dispatch(read) })
@@ -169,15 +172,18 @@ func (p *pipeline) commit(ctx context.Context) error {
 
 // beside stores what the host inferred.
 func (p *pipeline) beside(ctx context.Context, a *aside) error {
+	defer close(a.done)
 	if a.watch != nil && a.watch.touched {
-		a.done <- store.Committed{}
 		return nil
 	}
 	s := p.db.State()
 	a.batch.MaxAge = s.MaxAge
-	done, err := p.store(ctx, part{batch: a.batch, pos: s.Position()})
-	a.done <- done
-	return err
+	x := part{batch: a.batch, pos: s.Position()}
+	if a.to != nil {
+		x.batch.Rewind, x.pos = true, *a.to
+	}
+	a.did, a.err = p.store(ctx, x)
+	return a.err
 }
 
 // batch stores the parts of one slot, and gives it back.
@@ -233,21 +239,27 @@ func (p *pipeline) give(s *slot) {
 // diskPause is how long a fold waits before it looks for free disk space again.
 const diskPause = time.Second
 
-// store commits one part. While the disk is too full it waits, and reads go on.
+// store commits one part. While the disk is too full it waits, and reads go on. Failures that the fold's policies do not
+// let pass end it, before anything of the part is written.
 func (p *pipeline) store(ctx context.Context, x part) (done store.Committed, err error) {
 	cur := p.db.State().Position()
-	if len(x.pos.Anchors) == 0 {
+	if len(x.pos.Anchors) == 0 && !x.batch.Rewind {
 		x.pos.Anchors, x.pos.CaughtUp = cur.Anchors, cur.CaughtUp
 	}
 	// The committed position must not share memory with the source's batch, which is reused.
 	x.pos.Anchors = append([]store.Anchor(nil), x.pos.Anchors...)
-	for {
+	x.batch.Halt, x.batch.Budget = p.fold.opt.OnError == OnErrorHalt, p.fold.budget()
+	for stored := false; ; {
 		start := time.Now()
-		done, err = p.db.Commit(x.batch, x.pos, x.clock)
+		did, err := p.db.Commit(x.batch, x.pos, x.clock)
+		if err == nil && !stored {
+			done, stored = did, true
+		}
 		switch {
 		case err == nil:
-			p.fold.counts.committed(done, time.Since(start))
-			p.fold.pause("", nil)
+			p.fold.counts.committed(did, time.Since(start))
+			p.fold.pause(nil)
+			p.fold.within()
 			p.fold.set(func() {}) // the cursor moved
 			maxAge := x.batch.MaxAge
 			if s := p.db.State(); s.ExpiredTo >= x.clock && s.MaxAge == maxAge || len(p.order) > 0 {
@@ -257,16 +269,24 @@ func (p *pipeline) store(ctx context.Context, x part) (done store.Committed, err
 			x.batch.MaxAge = maxAge
 			continue
 		case !errors.Is(err, store.ErrDiskLow):
-			if p.db.Damage() != nil {
-				return done, &Stop{CodeDamaged, err}
-			}
-			return done, &Stop{CodeStore, err}
+			return done, p.stopped(err)
 		}
-		p.fold.pause(CodeDiskLow, hint.Error(err, "free space there, or lower [store] min_free_disk: the fold goes on by itself"))
+		p.fold.pause(&Stop{CodeDiskLow, hint.Error(err, "free space there, or lower [store] min_free_disk: the fold goes on by itself")})
 		select {
 		case <-time.After(diskPause):
 		case <-ctx.Done():
 			return done, ctx.Err() // nothing of it was written, nor of what follows: it comes again after the restart
 		}
 	}
+}
+
+// stopped returns what a commit that failed for good makes of the fold.
+func (p *pipeline) stopped(err error) *Stop {
+	if stop := p.fold.refused(err); stop != nil {
+		return stop
+	}
+	if p.db.Damage() != nil {
+		return &Stop{CodeDamaged, err}
+	}
+	return &Stop{CodeStore, err}
 }

@@ -113,7 +113,7 @@ func (k *keeper) retained() map[string]string {
 	st := k.stream()
 	state := st.CachedInfo().State
 	all := map[string]string{}
-	for seq := state.FirstSeq; seq <= state.LastSeq; seq++ {
+	for seq := max(state.FirstSeq, 1); seq <= state.LastSeq; seq++ {
 		m, err := st.GetMsg(k.t.Context(), seq)
 		if errors.Is(err, jetstream.ErrMsgNotFound) {
 			continue

@@ -9,11 +9,13 @@ import (
 
 // The states of a fold.
 const (
-	StateStarting  = "starting"
-	StateCatching  = "catching up" // behind the stream's last seq
-	StateFollowing = "following"
-	StateWaiting   = "waiting" // for NATS, for the stream, for disk space: Code and Reason say for which
-	StateStopped   = "stopped" // it will not go on by itself: Code, Reason and Hint say why
+	StateStarting   = "starting"
+	StateCatching   = "catching up" // behind the stream's last seq
+	StateFollowing  = "following"
+	StateWaiting    = "waiting"    // for NATS, for the stream, for disk space: Code and Reason say for which
+	StateRebuilding = "rebuilding" // a generation is built beside the one that serves: Code and Reason say why, Build how far
+	StateHeld       = "held"       // what was built does not replace what serves until an operator decides: Code, Reason and Hint
+	StateStopped    = "stopped"    // it will not go on by itself: Code, Reason and Hint say why
 )
 
 // Status is what a fold knows of itself.
@@ -33,13 +35,35 @@ type Status struct {
 	StartSeq    uint64        `json:"start_seq"`                // where this run of the fold began
 	LastSeq     uint64        `json:"last_seq"`                 // the stream's, as far as known
 	Lag         uint64        `json:"lag"`                      // LastSeq - Seq
+	BehindSince string        `json:"behind_since,omitempty"`   // when the fold last held everything, by the server's clock; "" while it does
 	CaughtUp    bool          `json:"caught_up"`
-	Live        uint64        `json:"live_keys"`   // source keys with a live record
-	Quarantined uint64        `json:"quarantined"` // source keys
+	Live        uint64        `json:"live_keys"`                    // source keys with a live record
+	Quarantined uint64        `json:"quarantined"`                  // source keys
+	Allowed     uint64        `json:"quarantine_allowed,omitempty"` // by the error budget, as many source keys as are live now; 0 where nothing follows
+	Lifted      bool          `json:"budget_lifted,omitempty"`      // an operator accepted failures beyond the budget
+	Held        uint64        `json:"quarantine_bytes"`
+	Kept        uint64        `json:"kept_keys"` // of those in quarantine, source keys whose rows of an older record still stand
 	Indexes     []IndexStatus `json:"indexes"`
 	Counts      Counts        `json:"counts"`
 	Source      SourceStatus  `json:"source"`
 	Sweep       *SweepReport  `json:"sweep,omitempty"` // the last comparison of the source keys with the stream's
+	Build       *BuildStatus  `json:"build,omitempty"` // of the generation that is being built beside the one that serves
+}
+
+// BuildStatus is what is known of a generation that is built beside the one that serves: as in Status.
+type BuildStatus struct {
+	Generation  string        `json:"generation"`
+	State       string        `json:"state"`
+	Code        string        `json:"code,omitempty"`
+	Reason      string        `json:"reason,omitempty"`
+	Hint        string        `json:"hint,omitempty"`
+	Seq         uint64        `json:"seq"`
+	LastSeq     uint64        `json:"last_seq"`
+	CaughtUp    bool          `json:"caught_up"`
+	Live        uint64        `json:"live_keys"`
+	Quarantined uint64        `json:"quarantined"`
+	Indexes     []IndexStatus `json:"indexes"`
+	Counts      Counts        `json:"counts"`
 }
 
 // IndexStatus counts one index.
@@ -63,33 +87,61 @@ type SourceStatus struct {
 // Status returns what the fold knows of itself now.
 func (f *Fold) Status() Status {
 	f.mu.Lock()
-	db, src, code, reason, stopped, start, swept := f.db, f.src, f.code, f.reason, f.stopped, f.startSeq, f.swept
+	cur, next, held, cause, stopped := f.cur, f.next, f.held, f.cause, f.stopped
 	f.mu.Unlock()
-	s := Status{Name: f.opt.Name, State: StateStarting, Code: code, Stream: f.id.Stream, Domain: f.id.Domain, StartSeq: start,
-		Counts: f.counts.get(), Sweep: swept}
+	s := Status{Name: f.opt.Name, State: StateStarting, Stream: f.id.Stream, Domain: f.id.Domain}
 	if f.module != nil {
 		m := f.module.Manifest()
 		s.Module, s.Version = m.Name, m.Version
 	}
-	if db != nil {
-		s.store(db)
+	if cur != nil {
+		cur.status(&s)
 	}
-	if src != nil {
-		s.source(src.Status())
+	if next != nil {
+		s.Build = next.building()
 	}
-	if reason != nil {
-		s.Code, s.Reason, s.Hint = code, reasonText(reason), HintOf(reason)
-		s.State = StateWaiting
+	if stopped != nil {
+		s.why(StateStopped, stopped)
+		return s
 	}
-	if stopped {
-		s.State = StateStopped
+	if cause != nil {
+		s.why(StateRebuilding, cause)
+	}
+	if held != nil {
+		s.why(StateHeld, held)
 	}
 	return s
 }
 
-func reasonText(err error) string {
-	_, text := Describe(err)
-	return text
+// status adds what a generation and what follows the source into it know.
+func (g *follower) status(s *Status) {
+	g.mu.Lock()
+	src, swept, start, paused := g.src, g.swept, g.startSeq, g.paused
+	g.mu.Unlock()
+	s.store(g.db)
+	if b := g.opt.Budget; b != nil {
+		s.Allowed, s.Lifted = b.Allows(s.Live), g.lifted.Load()
+	}
+	s.StartSeq, s.Sweep, s.Counts = start, swept, g.counts.get()
+	if src != nil {
+		s.source(src.Status())
+	}
+	if paused != nil {
+		s.why(StateWaiting, paused)
+	}
+}
+
+// building returns what is known of a generation that nobody reads yet.
+func (g *follower) building() *BuildStatus {
+	s := Status{State: StateStarting}
+	g.status(&s)
+	return &BuildStatus{s.Generation, s.State, s.Code, s.Reason, s.Hint, s.Seq, s.LastSeq, s.CaughtUp, s.Live, s.Quarantined, s.Indexes, s.Counts}
+}
+
+// why shows why a fold does not do all of its work.
+func (s *Status) why(state string, err error) {
+	s.Code, s.Reason = Describe(err)
+	s.State, s.Hint = state, HintOf(err)
 }
 
 // StoreStatus returns what a store says of itself, without a fold that follows.
@@ -104,6 +156,7 @@ func (s *Status) store(db *store.DB) {
 	at := state.Position()
 	s.Stream, s.Domain = id.Stream, id.Domain
 	s.Generation, s.Seq, s.Live, s.Quarantined = db.Generation(), at.Seq, state.Live, state.Quarantined
+	s.Held, s.Kept = state.Held, state.Kept
 	if at.Created != 0 {
 		s.Created = time.Unix(0, at.Created).UTC().Format(time.RFC3339Nano)
 	}
@@ -119,7 +172,10 @@ func (s *Status) store(db *store.DB) {
 func (s *Status) source(src source.Status) {
 	s.LastSeq = max(src.LastSeq, s.Seq)
 	s.Lag = s.LastSeq - s.Seq
-	s.CaughtUp = src.CaughtUp && s.Seq >= src.Seq
+	s.CaughtUp = src.CaughtUp && src.State == source.StateReading && s.Seq >= src.Seq
+	if !s.CaughtUp && !src.CaughtUpAt.IsZero() {
+		s.BehindSince = src.CaughtUpAt.UTC().Format(time.RFC3339Nano)
+	}
 	s.Source = SourceStatus{src.State, src.Connected, src.Sessions, src.Resets, src.Duplicates, src.HeadLost}
 	switch {
 	case src.State == source.StateWaiting:

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
-	"slices"
 	"time"
 
 	"github.com/foldrun/foldrun/abi"
@@ -26,6 +25,7 @@ type SweepReport struct {
 	Stale    uint64        `json:"stale"`     // source keys whose record the stream no longer holds
 	Uncover  uint64        `json:"uncovered"` // of them, those whose next older message counts again
 	Missed   uint64        `json:"missed"`    // live messages that were never folded
+	Kept     uint64        `json:"kept"`      // source keys whose record the stream evicted: they stand, with on_evict = "keep"
 	Keys     []SweepKey    `json:"-"`         // the first of what was found
 	Unlooked uint64        `json:"unlooked"`  // messages that might be missed, beyond those that one sweep looks into
 	Error    string        `json:"error,omitempty"`
@@ -78,16 +78,23 @@ type sweep struct {
 	matched  seqSet          // of lineages whose message the stream holds
 	older    seqSet          // of lineages whose source key has an older message in the stream
 	suspects map[string]bool // source keys whose newest listed message was not folded; true: their lineage was stale
+	keep     bool            // on_evict = "keep"
+	now      source.Status   // with keep: what the stream evicts
 	seed     maphash.Seed
 	sampling uint64 // suspects whose hash has one of these bits are not looked at: there are too many
 }
 
 // sweep compares, and with repair mends.
 func (s *sweeper) sweep(ctx context.Context, reason string, repair bool) (SweepReport, error) {
-	x := &sweep{sweeper: s, upTo: s.pipe.db.State().Position().Seq, batch: new(source.Batch), suspects: map[string]bool{}, seed: maphash.MakeSeed()}
-	x.report = SweepReport{Reason: reason, Repair: repair, Seq: x.upTo}
+	s.busy.Lock()
+	defer s.busy.Unlock()
+	x := s.newSweep(reason, s.pipe.db.State().Position().Seq)
+	x.report.Repair = repair
 	began := time.Now()
 	err := s.src.List(ctx, x.upTo, x.batch, x.mark)
+	if err == nil && x.keep {
+		x.now, err = s.src.Look(ctx) // after the listing: what evicted may have begun meanwhile
+	}
 	if err == nil {
 		err = x.stale(ctx)
 	}
@@ -103,17 +110,16 @@ func (s *sweeper) sweep(ctx context.Context, reason string, repair bool) (SweepR
 	return *r, err
 }
 
+func (s *sweeper) newSweep(reason string, upTo uint64) *sweep {
+	return &sweep{sweeper: s, upTo: upTo, batch: new(source.Batch), suspects: map[string]bool{}, seed: maphash.MakeSeed(), keep: s.fold.opt.OnEvict == evictKeep,
+		report: SweepReport{Reason: reason, Seq: upTo}}
+}
+
 // mark compares one batch of listed messages with their lineages.
 func (x *sweep) mark() error {
 	b := x.batch
 	x.report.Listed += uint64(b.Len())
-	x.order = x.order[:0]
-	for i := range b.Records {
-		x.order = append(x.order, int32(i))
-	}
-	if !x.fold.opt.Source.KeyingMessage {
-		slices.SortStableFunc(x.order, func(i, j int32) int { return bytes.Compare(b.Key(int(i)), b.Key(int(j))) })
-	}
+	x.inOrder()
 	v, err := x.pipe.db.View()
 	if err != nil {
 		return err
@@ -213,7 +219,7 @@ func (x *sweep) unmatched(from []byte) (all []store.Lineage, next []byte, more b
 			return false
 		}
 		seen++
-		if l.Seq <= x.upTo && !x.matched.has(l.Seq) {
+		if l.Seq <= x.upTo && !x.matched.has(l.Seq) && !x.keeps(&l) {
 			l.Source = bytes.Clone(l.Source)
 			held += len(l.Source)
 			all = append(all, l)
@@ -221,6 +227,20 @@ func (x *sweep) unmatched(from []byte) (all []store.Lineage, next []byte, more b
 		return true
 	})
 	return all, next, more, err
+}
+
+// keeps says whether a record that the stream no longer holds may have been evicted, and stays for it.
+func (x *sweep) keeps(l *store.Lineage) bool {
+	if !x.keep || !evicted(&x.now, l) {
+		return false
+	}
+	x.report.Kept++
+	return true
+}
+
+// evicted says whether a stream may have evicted a record that it no longer holds: else it was deleted.
+func evicted(st *source.Status, l *store.Lineage) bool {
+	return st.TTL || st.Discards && l.Seq < st.FirstSeq || st.MaxAge > 0 && l.Time <= st.AsOf.UnixNano()-st.MaxAge
 }
 
 // confirm asks the leader for a few of the messages that the listing left out.

@@ -5,6 +5,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"math/rand/v2"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/foldrun/foldrun/runtime/source"
@@ -13,10 +15,11 @@ import (
 
 // Why a sweep was made, beside the doubts of package source.
 const (
-	SweepFewer  = "fewer_keys"     // the stream has fewer subjects, or messages, than the fold has source keys
-	SweepRaised = "max_age_raised" // what the old MaxAge ended may stand again
-	SweepEvery  = "interval"
-	SweepAsked  = "asked"
+	SweepFewer      = "fewer_keys"     // the stream has fewer subjects, or messages, than the fold has source keys
+	SweepRaised     = "max_age_raised" // what the old MaxAge ended may stand again
+	SweepEvery      = "interval"
+	SweepReconciled = "reconciled" // the stream was found to hold another history, and was listed while it was written to
+	SweepAsked      = "asked"
 )
 
 // ErrNotFollowing is returned by Sweep when the fold does not follow its source.
@@ -30,12 +33,14 @@ const (
 
 // A sweeper decides when a fold's source keys are compared with those of its stream. One sweep runs at a time.
 type sweeper struct {
-	fold        *Fold
+	fold        *follower
 	pipe        *pipeline
 	src         *source.Source
 	wantsDelete bool
 	requests    chan sweepRequest
 	ended       chan struct{} // closed when run has returned
+	busy        sync.Mutex    // held by a sweep, and by what reconciles
+	wanted      atomic.Bool   // a sweep is due when the source has caught up
 
 	// owned by run
 	doubts uint64 // of the source, dealt with
@@ -66,9 +71,7 @@ func newSweeper(p *pipeline, src *source.Source) *sweeper {
 // Sweep compares the source keys of a fold that follows its source with those of its stream, and with repair mends what
 // differs. Rows stay readable, and the fold goes on meanwhile.
 func (f *Fold) Sweep(ctx context.Context, repair bool) (SweepReport, error) {
-	f.mu.Lock()
-	s := f.sweeper
-	f.mu.Unlock()
+	s := f.following()
 	if s == nil {
 		return SweepReport{}, ErrNotFollowing
 	}
@@ -82,6 +85,16 @@ func (f *Fold) Sweep(ctx context.Context, repair bool) (SweepReport, error) {
 	}
 	r := <-q.reply
 	return r.report, r.err
+}
+
+// following returns the sweeper of the generation that answers reads, nil while nothing follows the source into it.
+func (f *Fold) following() *sweeper {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.cur == nil {
+		return nil
+	}
+	return f.cur.sweeper
 }
 
 // run makes sweeps until ctx is done.
@@ -126,6 +139,9 @@ func (s *sweeper) reason() string {
 	if !st.CaughtUp || !s.last.IsZero() && time.Since(s.last) < pause {
 		return ""
 	}
+	if s.wanted.Swap(false) {
+		return SweepReconciled
+	}
 	if st.Doubts != s.doubts {
 		s.doubts = st.Doubts
 		if !off(doubtGuards[st.Doubt]) {
@@ -135,7 +151,7 @@ func (s *sweeper) reason() string {
 	switch {
 	case s.raised && s.pipe.db.State().MaxAge == st.MaxAge: // else what stands again would still be due
 		return SweepRaised
-	case !off(guardFewer) && s.fewer(&st):
+	case !off(guardFewer) && s.fold.opt.OnEvict != evictKeep && s.fewer(&st):
 		return SweepFewer
 	}
 	return ""
@@ -170,7 +186,7 @@ func (s *sweeper) fewer(st *source.Status) bool {
 // evict removes the records of a fold with keying = "message" that lie before the stream's first message: their source
 // keys are their seqs, so nothing has to be listed.
 func (s *sweeper) evict(ctx context.Context) error {
-	if !s.fold.opt.Source.KeyingMessage || s.fold.guards.off(guardHead) {
+	if !s.fold.opt.Source.KeyingMessage || s.fold.opt.OnEvict == evictKeep || s.fold.guards.off(guardHead) {
 		return nil
 	}
 	first := binary.BigEndian.AppendUint64(nil, s.src.Status().FirstSeq)
@@ -228,7 +244,7 @@ func (s *sweeper) put(ctx context.Context, w *watch, b *source.Batch) error {
 
 // commit hands an aside to the committer, and waits until it is stored.
 func (s *sweeper) commit(ctx context.Context, a *aside) error {
-	a.done = make(chan store.Committed, 1)
+	a.done = make(chan struct{})
 	select {
 	case s.pipe.aside <- a:
 	case <-ctx.Done():
@@ -237,7 +253,7 @@ func (s *sweeper) commit(ctx context.Context, a *aside) error {
 		return store.ErrClosed
 	}
 	<-a.done
-	return nil
+	return a.err
 }
 
 // note keeps what a sweep found, and logs it.

@@ -34,6 +34,8 @@ type transformer struct {
 	module      string // its digest
 	wantsDelete bool
 	byMessage   bool // keying = "message": no two updates share a source key
+	keep        bool // on_evict = "keep": what the stream evicts stays
+	keepsGood   bool // an update that fails leaves the rows that stand
 	limit       int  // bytes that one commit may hold
 	guards      guards
 
@@ -42,6 +44,7 @@ type transformer struct {
 	out     *store.Batch
 	beside  int // bytes that out holds beside its slab
 	order   []int32
+	removed map[int32]bool // of order, those before which the batch removes their source key; with keepsGood
 	scratch []byte
 }
 
@@ -56,7 +59,7 @@ func (t *transformer) run(ctx context.Context, s *slot) {
 // pieces transforms the updates [lo, hi): into one part, or where that yields too much, into those of its halves.
 func (t *transformer) pieces(ctx context.Context, lo, hi int) error {
 	t.out.Reset()
-	if !t.guards.off(guardMaxAge) {
+	if !t.keep && !t.guards.off(guardMaxAge) {
 		t.out.MaxAge = t.slot.in.MaxAge
 	}
 	t.beside = 0
@@ -98,7 +101,7 @@ func (t *transformer) updates(ctx context.Context, lo, hi int) error {
 	t.newest(lo, hi)
 	puts := t.order[:0]
 	for _, rec := range t.order {
-		if u := &t.u.Records[rec]; u.Op != abi.OpPut && !t.wantsDelete {
+		if u := &t.u.Records[rec]; t.removes(rec) {
 			t.out.Remove(t.u.At(u.Key), u.Seq, u.Time)
 			continue
 		}
@@ -113,8 +116,11 @@ func (t *transformer) updates(ctx context.Context, lo, hi int) error {
 // newest puts into t.order the updates of [lo, hi) that no later one of them replaces, sorted by source key.
 func (t *transformer) newest(lo, hi int) {
 	t.order = t.order[:0]
+	clear(t.removed)
 	for i := lo; i < hi; i++ {
-		t.order = append(t.order, int32(i))
+		if !t.keep || !t.evicts(i) {
+			t.order = append(t.order, int32(i))
+		}
 	}
 	if t.byMessage {
 		return // ascending already: the key is the seq
@@ -126,13 +132,37 @@ func (t *transformer) newest(lo, hi int) {
 		}
 		return int(x - y)
 	})
-	keep := t.order[:0]
+	keep, removed := t.order[:0], false
 	for i, rec := range t.order {
-		if i+1 == len(t.order) || !bytes.Equal(key(rec), key(t.order[i+1])) {
-			keep = append(keep, rec)
+		if i+1 < len(t.order) && bytes.Equal(key(rec), key(t.order[i+1])) {
+			removed = removed || t.keepsGood && t.removes(rec)
+			continue
 		}
+		if removed {
+			t.removed[rec] = true
+		}
+		keep, removed = append(keep, rec), false
 	}
 	t.order = keep
+}
+
+// removes says whether an update removes its source key, whatever the module would say.
+func (t *transformer) removes(rec int32) bool {
+	return t.u.Records[rec].Op != abi.OpPut && !t.wantsDelete
+}
+
+// evicts says whether an update is the marker that a server leaves where a record expired.
+func (t *transformer) evicts(i int) bool {
+	u := &t.u.Records[i]
+	if u.Op == abi.OpPut {
+		return false
+	}
+	for _, h := range t.u.Headers[u.Header : u.Header+u.Headers] {
+		if string(t.u.At(h.Name)) == "Nats-Marker-Reason" {
+			return string(t.u.At(h.Value)) == "MaxAge"
+		}
+	}
+	return false
 }
 
 // Yield is part of plugin.Sink.
@@ -160,13 +190,16 @@ func (t *transformer) Fail(rec int32, f store.Failure) error {
 	t.scratch = slices.Grow(t.scratch[:0], abi.InSize(t.u, one))
 	f.Update = t.scratch[:abi.EncodeIn(t.scratch[:cap(t.scratch)], t.u, one)]
 	t.out.Fail(t.u.At(u.Key), u.Seq, u.Time, t.expiry(rec), f)
+	if t.keepsGood && !t.removed[rec] {
+		t.out.Keep()
+	}
 	t.beside += len(f.Update) + len(f.Message)
 	return t.room()
 }
 
 // expiry returns when the record of an update goes by what the message says.
 func (t *transformer) expiry(rec int32) int64 {
-	if t.guards.off(guardTTL) {
+	if t.keep || t.guards.off(guardTTL) {
 		return 0
 	}
 	return t.slot.in.Expiry(int(rec))

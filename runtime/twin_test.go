@@ -29,9 +29,15 @@ type record struct {
 // live reads back the last message of each key of a bucket.
 func (s *site) live(bucket string) []record {
 	s.t.Helper()
+	return s.readBack(bucket, jetstream.ConsumerConfig{DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy})
+}
+
+// readBack reads the messages of a bucket that the policy of c names.
+func (s *site) readBack(bucket string, config jetstream.ConsumerConfig) []record {
+	s.t.Helper()
 	ctx := s.t.Context()
-	c := must(s.js.CreateConsumer(ctx, "KV_"+bucket, jetstream.ConsumerConfig{
-		AckPolicy: jetstream.AckNonePolicy, DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy, FilterSubject: "$KV." + bucket + ".>", MemoryStorage: true}))(s.t)
+	config.AckPolicy, config.FilterSubject, config.MemoryStorage = jetstream.AckNonePolicy, "$KV."+bucket+".>", true
+	c := must(s.js.CreateConsumer(ctx, "KV_"+bucket, config))(s.t)
 	name := c.CachedInfo().Name
 	defer s.js.DeleteConsumer(ctx, "KV_"+bucket, name)
 	if c.CachedInfo().NumPending == 0 {
@@ -181,6 +187,7 @@ type wanted struct {
 	expiring uint64
 	rows     map[rowID]store.Row // without key and source
 	held     map[string]held
+	kept     map[string]uint64 // with keep_last_good: the seq of the record whose rows a source key in quarantine keeps
 	counts   [2]uint64
 	digests  [2]store.Digest
 }
@@ -203,28 +210,35 @@ func fold(records []record, seq uint64, clock int64, l limits) *wanted {
 			w.held[r.key] = held{r, *v.failed}
 			continue
 		}
-		expires := false
-		for _, e := range v.entries {
-			row := store.Row{Value: []byte(e.value)}
-			if e.lifetime > 0 {
-				row.Expiry = r.time + e.lifetime
-			}
-			if row.Expiry != 0 && row.Expiry <= clock {
-				continue
-			}
-			if e.index == 1 {
-				row.Seq = r.seq
-			}
-			expires = expires || row.Expiry != 0
-			w.rows[rowID{e.index, e.key, r.key}] = row
-			w.counts[e.index]++
-			add(&w.digests[e.index], string("ab"[e.index]), e.key, r.key, e.value, row.Expiry)
-		}
-		if expires {
-			w.expiring++
-		}
+		w.yields(r, v.entries, clock)
 	}
 	return w
+}
+
+// yields adds the rows of a record, and returns how many there are.
+func (w *wanted) yields(r record, entries []entry, clock int64) (n int) {
+	expires := false
+	for _, e := range entries {
+		row := store.Row{Value: []byte(e.value)}
+		if e.lifetime > 0 {
+			row.Expiry = r.time + e.lifetime
+		}
+		if row.Expiry != 0 && row.Expiry <= clock {
+			continue
+		}
+		if e.index == 1 {
+			row.Seq = r.seq
+		}
+		expires = expires || row.Expiry != 0
+		w.rows[rowID{e.index, e.key, r.key}] = row
+		w.counts[e.index]++
+		add(&w.digests[e.index], string("ab"[e.index]), e.key, r.key, e.value, row.Expiry)
+		n++
+	}
+	if expires {
+		w.expiring++
+	}
+	return n
 }
 
 // add adds the hash of one row to a digest, as store.Hash says that it is made.

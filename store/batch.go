@@ -27,6 +27,8 @@ const (
 	changeRemoveIf
 )
 
+func (k changeKind) lives() bool { return k == changePut || k == changeFail }
+
 // change is what one update does to its source key.
 type change struct {
 	source span
@@ -37,6 +39,7 @@ type change struct {
 	rows   int32
 	kind   changeKind
 	stays  bool // the stream's MaxAge does not end the record
+	keeps  bool // it failed, and the rows that stand are left
 }
 
 // row is a row that a change yields, hashed.
@@ -63,6 +66,21 @@ type Batch struct {
 	// clock, and remembers it. Reset sets it to 0.
 	MaxAge int64
 
+	// Rewind lets the commit move the cursor back: the stream was found to hold another history than the one that was
+	// folded, and what it holds from there on is folded again. Such a batch changes no source key. Reset sets it to false.
+	Rewind bool
+
+	// Retry lets each change count only where the source key's record is the same one, seq and time, and in quarantine:
+	// one that moved on stays as it is. When the record goes is not asked again. Reset sets it to false.
+	Retry bool
+
+	// Halt has Commit return a *Refused if one of b's updates failed and would be put into quarantine. Reset sets it to
+	// false.
+	Halt bool
+
+	// Budget bounds quarantine; nil: only MaxHeld does. Reset sets it to nil.
+	Budget *Budget
+
 	specs    []IndexSpec
 	slab     []byte
 	changes  []change
@@ -77,7 +95,7 @@ func NewBatch(specs []IndexSpec) *Batch { return &Batch{specs: specs} }
 // Reset empties b and keeps its memory.
 func (b *Batch) Reset() {
 	b.slab, b.changes, b.rows, b.failures = b.slab[:0], b.changes[:0], b.rows[:0], b.failures[:0]
-	b.MaxAge = 0
+	b.MaxAge, b.Rewind, b.Retry, b.Halt, b.Budget = 0, false, false, false, nil
 }
 
 // Len returns the number of source keys in b.
@@ -175,6 +193,8 @@ func (b *Batch) Has(source []byte) bool {
 
 // Fail puts the update of a source key into quarantine. Its rows are retracted. With expiry, which is as that of Put,
 // the record goes, and leaves quarantine. f.Update is copied.
+//
+// After Fail, Keep has the rows stay.
 func (b *Batch) Fail(source []byte, seq uint64, time, expiry int64, f Failure) {
 	b.begin(changeFail, source, seq, time)
 	b.expires(expiry)
@@ -182,6 +202,10 @@ func (b *Batch) Fail(source []byte, seq uint64, time, expiry int64, f Failure) {
 	f.Update = bytes.Clone(f.Update)
 	b.failures = append(b.failures, f)
 }
+
+// Keep has the source key that Fail just put into quarantine keep the rows that stand: those of the last of its records
+// that could be transformed. They stand as long as the record that failed, each no longer than its own expiry.
+func (b *Batch) Keep() { b.changes[len(b.changes)-1].keeps = true }
 
 func (b *Batch) begin(kind changeKind, source []byte, seq uint64, time int64) {
 	b.changes = append(b.changes, change{kind: kind, source: b.copy(source), seq: seq, time: time, first: int32(len(b.rows))})

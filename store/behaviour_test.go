@@ -16,7 +16,7 @@ import (
 //	commit SEQ [now=] [stream=] [domain=] [raw]
 //	  put SOURCE SEQ [expiry=] [INDEX:KEY=VALUE[@EXPIRY] …]
 //	  remove SOURCE SEQ
-//	  fail SOURCE SEQ [expiry=] CODE MESSAGE
+//	  fail SOURCE SEQ [expiry=] CODE MESSAGE [keep]
 //	                                prints the counts; with raw also what the Pebble batch holds
 //	scan INDEX [prefix=] [start=] [end=] [after=KEY,SOURCE] [limit=] [reverse] [claimants]
 //	get INDEX KEY [the same]
@@ -152,6 +152,9 @@ func (s *stage) change(b *Batch, w []string) error {
 		return nil
 	case "fail":
 		b.Fail(source, seq, int64(seq), expiry, Failure{Code: w[0], Message: bare(w[1])})
+		if len(w) > 2 && w[2] == "keep" {
+			b.Keep()
+		}
 		return nil
 	}
 	b.Put(source, seq, int64(seq), expiry)
@@ -231,6 +234,9 @@ func (s *stage) read(w []string) string {
 func (s *stage) state() string {
 	x := s.db.State()
 	out := fmt.Sprintf("seq %d, expired to %d, live %d, quarantined %d, expiring %d\n", x.Position().Seq, x.ExpiredTo, x.Live, x.Quarantined, x.Expiring)
+	if x.Kept > 0 {
+		out += fmt.Sprintf("kept %d\n", x.Kept)
+	}
 	for i, n := range x.Indexes {
 		out += fmt.Sprintf("%s: %d rows, %s\n", s.specs[i].Name, n.Rows, n.Digest)
 	}
@@ -244,8 +250,12 @@ func (s *stage) quarantine() string {
 	}
 	defer v.Close()
 	out := ""
-	err = v.Quarantine(func(q Quarantined) bool {
-		out += fmt.Sprintf("%q at %d: %s %s\n", q.Source, q.Seq, q.Code, q.Message)
+	err = v.Quarantine(nil, func(q Quarantined) bool {
+		out += fmt.Sprintf("%q at %d: %s %s", q.Source, q.Seq, q.Code, q.Message)
+		if q.Kept != 0 {
+			out += fmt.Sprintf(", rows of %d", q.Kept)
+		}
+		out += "\n"
 		return true
 	})
 	if err != nil {

@@ -80,7 +80,8 @@ type checker struct {
 	report  *Report
 	indexes []IndexState // counted from the rows
 	live    uint64
-	held    uint64 // lineages marked quarantined
+	held    uint64 // bytes of quarantine
+	kept    uint64 // lineages whose rows are of an older record
 	queued  uint64 // lineages with something that expires
 	aging   uint64 // lineages of records that age
 
@@ -137,6 +138,12 @@ func (c *checker) pair(index uint16, key, source []byte, h Hash, expiry int64, s
 // mark hashes a source key with a number: a seq or a time.
 func (c *checker) mark(source []byte, n uint64) Hash { return c.hash("", nil, source, nil, int64(n)) }
 
+// entry hashes an entry of quarantine: its source key, its update's seq and time, and its size.
+func (c *checker) entry(source []byte, seq uint64, time int64, size uint64) Hash {
+	c.buf = appendU64(appendI64(c.buf[:0], time), size)
+	return c.hash("", nil, source, c.buf, int64(seq))
+}
+
 // hash is rowHash with the checker's scratch.
 func (c *checker) hash(index string, key, source, value []byte, expiry int64) (h Hash) {
 	h, c.scratch = rowHash(c.scratch, index, key, source, value, expiry)
@@ -190,9 +197,12 @@ func (c *checker) lineages() error {
 		}
 		c.live++
 		if l.flags&lineageQuarantined != 0 {
-			c.held++
-			c.heldPairs = c.heldPairs.add(c.mark(source, l.seq))
+			c.heldPairs = c.heldPairs.add(c.entry(source, l.seq, l.time, l.held))
+			if (l.kept != 0) != (len(l.rows) > 0) {
+				c.problem(Problem{Kind: "lineage", Source: source, Text: "its update is in quarantine, and it does not say whose its rows are"})
+			}
 		}
+		c.kept += count(l.kept != 0)
 		if at := l.due(); at != 0 {
 			c.queued++
 			c.queuedPairs = c.queuedPairs.add(c.mark(source, uint64(at)))
@@ -204,8 +214,8 @@ func (c *checker) lineages() error {
 		case l.flags&lineageStays == 0 && c.v.state.MaxAge > 0:
 			c.problem(Problem{Kind: "lineage", Source: source, Text: "the stream has a MaxAge, and it neither ages nor stays"})
 		}
-		if seq := c.v.state.Position().Seq; l.seq > seq {
-			c.problem(Problem{Kind: "lineage", Source: source, Text: fmt.Sprintf("seq %d is beyond the cursor %d", l.seq, seq)})
+		if seq := max(c.v.state.Position().Seq, c.v.state.Rewound); max(l.seq, l.kept) > seq {
+			c.problem(Problem{Kind: "lineage", Source: source, Text: fmt.Sprintf("seq %d is beyond the cursor %d", max(l.seq, l.kept), seq)})
 		}
 		for i := range l.rows {
 			o := &l.rows[i]
@@ -213,7 +223,7 @@ func (c *checker) lineages() error {
 				c.problem(Problem{Kind: "lineage", Source: source, Text: "its rows are out of order or of no index"})
 				continue
 			}
-			c.ownedPairs = c.ownedPairs.add(c.pair(o.index, o.key, source, o.hash, o.expiry, c.seqOf(o.index, l.seq)))
+			c.ownedPairs = c.ownedPairs.add(c.pair(o.index, o.key, source, o.hash, o.expiry, c.seqOf(o.index, l.rowSeq())))
 		}
 		return nil
 	})
@@ -235,7 +245,8 @@ func (c *checker) quarantine() error {
 			return nil
 		}
 		c.heldCount++
-		c.heldKeys = c.heldKeys.add(c.mark(k[1:], q.Seq))
+		c.held += uint64(len(v))
+		c.heldKeys = c.heldKeys.add(c.entry(k[1:], q.Seq, q.Time, uint64(len(v))))
 		return nil
 	})
 }
@@ -275,8 +286,10 @@ func (c *checker) strangers() error {
 		from = []byte{kind + 1}
 	}
 	return errors.Join(c.between(from, nil, c.stranger), c.each(kindMeta, func(k, v []byte) error {
-		if bytes.Equal(k, keyFormat) || bytes.Equal(k, keyIdentity) || bytes.Equal(k, keyState) {
-			return nil
+		for _, known := range [][]byte{keyFormat, keyIdentity, keyBuild, keyState} {
+			if bytes.Equal(k, known) {
+				return nil
+			}
 		}
 		return c.stranger(k, v)
 	}))

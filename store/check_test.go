@@ -79,12 +79,15 @@ func expiryKey(at int64, source string) []byte {
 	return appendQueueKey(nil, kindExpiry, at, []byte(source))
 }
 
+// A wreck is a way to break a store, and what Check finds then.
+type wreck struct {
+	name  string
+	wreck func(b breaker)
+	want  string // starts of problems, one a line
+}
+
 func TestCheckFinds(t *testing.T) {
-	for _, c := range []struct {
-		name  string
-		wreck func(b breaker)
-		want  string // starts of problems, one a line
-	}{
+	checkFinds(t, sabotaged, []wreck{
 		{"nothing", func(b breaker) {}, ""},
 		{"row missing", func(b breaker) { b.del(rowKey(0, "k", "s1")) }, `
 			state: index a has 2 rows
@@ -167,9 +170,11 @@ func TestCheckFinds(t *testing.T) {
 		{"an index too few", func(b breaker) { b.state(func(s *State) { s.Indexes = s.Indexes[:1] }) }, `state: the fold has 2 indexes, the state says 1`},
 		{"quarantine key missing", func(b breaker) { b.del(quarantineKey("s3")) }, `
 			state: 0 source keys in quarantine, the state says 1
+			state: 0 bytes in quarantine, the state says 33
 			quarantine of source key "s3": its lineage says that its update is held, and it is not there`},
 		{"quarantine key too many", func(b breaker) { b.set(quarantineKey("s1"), b.get(quarantineKey("s3"))) }, `
 			state: 2 source keys in quarantine, the state says 1
+			state: 66 bytes in quarantine, the state says 33
 			quarantine of source key "s1": its update 3 is held, its lineage does not say so`},
 		{"quarantine key of another source", func(b breaker) {
 			b.set(quarantineKey("s4"), b.get(quarantineKey("s3")))
@@ -181,7 +186,21 @@ func TestCheckFinds(t *testing.T) {
 			`quarantine of source key "s3": its update 3 is held, its lineage does not say so`},
 		{"quarantine cut off", func(b breaker) { b.set(quarantineKey("s3"), []byte{1}) }, `
 			quarantine of source key "s3": quarantine: value ends early
-			state: 0 source keys in quarantine, the state says 1`},
+			state: 0 source keys in quarantine, the state says 1
+			state: 0 bytes in quarantine, the state says 33`},
+		{"quarantine of another time", func(b breaker) {
+			v := b.get(quarantineKey("s3"))
+			v[8]++
+			b.set(quarantineKey("s3"), v)
+		}, `quarantine of source key "s3": its update 3 is held, its lineage does not say so`},
+		{"held update grew", func(b breaker) {
+			v := b.get(quarantineKey("s3"))
+			v[len(v)-3]++
+			b.set(quarantineKey("s3"), append(v, 'x'))
+		}, `
+			state: 34 bytes in quarantine, the state says 33
+			quarantine of source key "s3": it takes 34 bytes, its lineage says 33`},
+		{"bytes of quarantine off", func(b breaker) { b.state(func(s *State) { s.Held++ }) }, `state: 33 bytes in quarantine, the state says 34`},
 		{"expiry key missing", func(b breaker) { b.del(expiryKey(500, "s1")) }, `
 			state: 1 source keys in the expiry queue, the state says 2
 			expiry of source key "s1": its lineage expires at 500, and it is not queued`},
@@ -234,10 +253,14 @@ func TestCheckFinds(t *testing.T) {
 			`state: point 0000000000010000: it is of no place that the cursor passed`},
 		{"point cut off", func(b breaker) { b.set(appendPointKey(nil, PointEvery), []byte{1}) },
 			`state: point 0000000000010000: value ends early`},
-	} {
+	})
+}
+
+func checkFinds(t *testing.T, history []step, wrecks []wreck) {
+	for _, c := range wrecks {
 		t.Run(c.name, func(t *testing.T) {
 			db := openBroken(t, options(vfs.NewMem()), twoIndexes...)
-			for _, s := range sabotaged {
+			for _, s := range history {
 				if _, err := commitStep(db, s); err != nil {
 					t.Fatal(err)
 				}

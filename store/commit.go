@@ -24,6 +24,8 @@ type Committed struct {
 	Unchanged int // rows that stood already as they are
 	Expired   int // source keys of which something expired
 	Removed   int // source keys whose record RemoveIf found as it said
+	Failed    int // source keys whose update was put into quarantine
+	Passed    int // source keys of a Retry that had moved on
 }
 
 // committer is the memory that commits reuse. owned by Commit.
@@ -43,7 +45,8 @@ type committer struct {
 // than one commit should hold, State says how far it came, and the next commit goes on. It returns once the batch is as
 // durable as the store's sync policy says. One Commit runs at a time; reads go on beside it.
 //
-// A commit that stores anything must not span a multiple of PointEvery.
+// A commit that stores anything must not span a multiple of PointEvery. One with b.Rewind drops the points, which are of
+// another history.
 func (db *DB) Commit(b *Batch, pos Position, now int64) (Committed, error) {
 	db.commitMu.Lock()
 	defer db.commitMu.Unlock()
@@ -72,14 +75,20 @@ func (db *DB) Commit(b *Batch, pos Position, now int64) (Committed, error) {
 	defer w.Close()
 	c := &db.commit
 	c.slab, c.writes = c.slab[:0], c.writes[:0]
-	if err := db.stage(w, b, state, &done); err != nil {
+	err := db.stage(w, b, state, &done)
+	if refused := (*Refused)(nil); errors.As(err, &refused) {
+		return Committed{}, fmt.Errorf("store: commit at %d: %w", pos.Seq, err)
+	}
+	if err != nil {
 		return done, db.fail(fmt.Errorf("store: commit at %d: %w", pos.Seq, err))
+	}
+	if err := b.bounds(db.State(), state); err != nil {
+		return Committed{}, fmt.Errorf("store: commit at %d: %w", pos.Seq, err)
 	}
 	c.flush(w)
-	if err := db.notePoints(w, state, pos); err != nil {
+	if err := db.advance(w, b, state, pos); err != nil {
 		return done, db.fail(fmt.Errorf("store: commit at %d: %w", pos.Seq, err))
 	}
-	state.Positions = []Position{pos}
 	c.buf = state.append(c.buf[:0])
 	w.Set(keyState, c.buf, nil)
 	if err := db.write(w); err != nil {
@@ -94,7 +103,9 @@ func (db *DB) checkCommit(b *Batch, pos Position) error {
 	cur := db.State().Position()
 	next := (cur.Seq/PointEvery + 1) * PointEvery
 	switch {
-	case pos.Seq < cur.Seq:
+	case b.Rewind && b.Len() > 0:
+		return fmt.Errorf("store: commit at %d changes source keys and moves the cursor back", pos.Seq)
+	case pos.Seq < cur.Seq && !b.Rewind:
 		return fmt.Errorf("store: commit at %d behind the cursor %d", pos.Seq, cur.Seq)
 	case cur.Stream != "" && (pos.Stream != cur.Stream || pos.Domain != cur.Domain):
 		return fmt.Errorf("store: commit for stream %q (domain %q) into a store of %q (domain %q)",
@@ -191,7 +202,8 @@ func (db *DB) change(w *pebble.Batch, it *pebble.Iterator, b *Batch, ch *change,
 	switch {
 	case err != nil:
 		return err
-	case ch.kind == changeRemoveIf && (!found || c.old.seq != ch.seq):
+	case c.passes(b, ch, found):
+		done.Passed += int(count(b.Retry))
 		if due {
 			return db.dropDue(w, source, state, done)
 		}
@@ -200,21 +212,47 @@ func (db *DB) change(w *pebble.Batch, it *pebble.Iterator, b *Batch, ch *change,
 		done.Removed++
 	}
 	done.Expired += int(count(due))
-	c.new = lineage{flags: ch.ages(b.MaxAge), seq: ch.seq, time: ch.time, expiry: ch.expiry, rows: c.new.rows[:0]}
-	live := (ch.kind == changePut || ch.kind == changeFail) && !c.new.gone(state.ExpiredTo, state.agedTo())
-	var rows []row
-	if live && ch.kind == changePut {
-		rows = b.rows[ch.first : ch.first+ch.rows]
-	}
+	c.begin(b, ch)
+	live := ch.kind.lives() && !c.new.gone(state.ExpiredTo, state.agedTo())
 	if live && ch.kind == changeFail {
-		c.new.flags |= lineageQuarantined
-		if err := c.quarantine(w, source, ch, &b.failures[ch.first]); err != nil {
+		if b.Halt {
+			return b.refuse(ch)
+		}
+		done.Failed++
+		if err := c.hold(w, source, &b.failures[ch.first]); err != nil {
 			return err
 		}
 	}
-	db.diff(b, source, ch.seq, rows, state, done)
+	switch {
+	case live && ch.keeps && !c.old.goneBefore(ch.time, state.MaxAge):
+		c.new.kept = c.old.rowSeq()
+		db.keep(source, state, done)
+	case live && ch.kind == changePut:
+		db.diff(b, source, ch.seq, b.rows[ch.first:ch.first+ch.rows], state, done)
+	default:
+		db.diff(b, source, ch.seq, nil, state, done)
+	}
 	c.replace(w, source, found, live, state)
 	return nil
+}
+
+// passes says whether a change leaves its source key, whose lineage is in c.old if it has one, as it is.
+func (c *committer) passes(b *Batch, ch *change, found bool) bool {
+	switch {
+	case b.Retry:
+		return !found || c.old.seq != ch.seq || c.old.time != ch.time || c.old.flags&lineageQuarantined == 0
+	case ch.kind == changeRemoveIf:
+		return !found || c.old.seq != ch.seq
+	}
+	return false
+}
+
+// begin makes c.new the lineage of a change, without rows.
+func (c *committer) begin(b *Batch, ch *change) {
+	c.new = lineage{flags: ch.ages(b.MaxAge), seq: ch.seq, time: ch.time, expiry: ch.expiry, rows: c.new.rows[:0]}
+	if b.Retry { // when its record goes is known already
+		c.new.flags, c.new.expiry = c.old.flags&(lineageAges|lineageStays), c.old.expiry
+	}
 }
 
 // ages returns the flags that say whether the stream's MaxAge ends the record of a change.
@@ -245,16 +283,14 @@ func (db *DB) expire(w *pebble.Batch, it *pebble.Iterator, source []byte, state 
 func (db *DB) dropDue(w *pebble.Batch, source []byte, state *State, done *Committed) error {
 	c := &db.commit
 	done.Expired++
-	rows := append(c.new.rows[:0], c.old.rows...)
+	rows := c.new.rows[:0]
 	c.new = c.old
 	c.new.rows = rows
-	live := c.new.expire(state.ExpiredTo, state.agedTo())
-	for i, j := 0, 0; i < len(c.old.rows); i++ {
-		if j < len(c.new.rows) && same(&c.old.rows[i], &c.new.rows[j]) {
-			j++
-			continue
-		}
-		db.retract(source, &c.old.rows[i], state, done)
+	live := !c.old.gone(state.ExpiredTo, state.agedTo())
+	if live {
+		db.keep(source, state, done)
+	} else {
+		db.diff(nil, source, 0, nil, state, done)
 	}
 	c.replace(w, source, true, live, state)
 	return nil
@@ -283,6 +319,14 @@ func (c *committer) replace(w *pebble.Batch, source []byte, found, live bool, st
 	state.Live += count(live) - count(found)
 	state.Expiring += count(isDue != 0) - count(wasDue != 0)
 	state.Quarantined += count(isHeld) - count(wasHeld)
+	if found {
+		state.Held -= c.old.held
+		state.Kept -= count(c.old.kept != 0)
+	}
+	if live {
+		state.Held += c.new.held
+		state.Kept += count(c.new.kept != 0)
+	}
 	state.Aging += count(isAging) - count(wasAging)
 	c.requeue(w, kindExpiry, source, wasDue, isDue, wasDue != 0, isDue != 0)
 	c.requeue(w, kindAging, source, c.old.time, c.new.time, wasAging, isAging)
@@ -315,9 +359,25 @@ func count(b bool) uint64 {
 	return 0
 }
 
-// notePoints keeps the digests at each multiple of PointEvery that the cursor reaches or, storing nothing, passes.
-func (db *DB) notePoints(w *pebble.Batch, state *State, pos Position) error {
-	from := state.Position().Seq
+// advance moves the cursor of state to pos and keeps the points that it passes.
+func (db *DB) advance(w *pebble.Batch, b *Batch, state *State, pos Position) error {
+	was := state.Position()
+	state.Positions = []Position{pos}
+	if b.Rewind {
+		state.Rewound = max(state.Rewound, was.Seq)
+		return w.DeleteRange(appendPointKey(nil, 0), []byte{kindPoint + 1}, nil)
+	}
+	from := max(was.Seq, state.Rewound) // until then what the rewind left stands beside what was folded again
+	if pos.Seq >= state.Rewound {
+		state.Rewound = 0
+	}
+	return notePoints(w, state, from)
+}
+
+// notePoints keeps the digests at each multiple of PointEvery that the cursor of state, coming from a seq, reaches or,
+// storing nothing, passes.
+func notePoints(w *pebble.Batch, state *State, from uint64) error {
+	pos := state.Position()
 	first, last := (from/PointEvery+1)*PointEvery, pos.Seq/PointEvery*PointEvery
 	if pos.Seq < first {
 		return nil
@@ -325,7 +385,7 @@ func (db *DB) notePoints(w *pebble.Batch, state *State, pos Position) error {
 	if last-first >= KeptPoints*PointEvery {
 		first = last - (KeptPoints-1)*PointEvery
 	}
-	p := Point{Created: pos.Created, ExpiredTo: state.ExpiredTo, MaxAge: state.MaxAge, Live: state.Live, Indexes: state.Indexes}
+	p := Point{Created: pos.Created, ExpiredTo: state.ExpiredTo, MaxAge: state.MaxAge, Live: state.Live, Kept: state.Kept, Indexes: state.Indexes}
 	for p.Seq = first; p.Seq <= last; p.Seq += PointEvery {
 		w.Set(appendPointKey(nil, p.Seq), p.append(nil), nil)
 	}

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -25,10 +26,11 @@ type DB struct {
 	specs      []IndexSpec
 	pebble     *pebble.DB
 
-	state  atomic.Pointer[State] // what the last commit left; replaced, never changed
-	dirty  atomic.Bool           // something was written since the last sync
-	damage atomic.Pointer[error]
-	opened atomic.Bool // Pebble has opened: errors of diskFS have nobody to return to
+	state   atomic.Pointer[State] // what the last commit left; replaced, never changed
+	dirty   atomic.Bool           // something was written since the last sync
+	damage  atomic.Pointer[error]
+	damaged chan struct{} // closed when damage is set
+	opened  atomic.Bool   // Pebble has opened: errors of diskFS have nobody to return to
 
 	flushes, compactions atomic.Int32 // that failed since the last one that did not
 
@@ -44,12 +46,16 @@ type DB struct {
 // ErrNoGeneration is part of the error of Open for a generation that is not there.
 var ErrNoGeneration = errors.New("no generation")
 
-// Create opens the generation of id, making it if it is not there.
-func (d *Dir) Create(id Identity) (*DB, error) {
+// Create opens the first generation of id, making it if it is not there.
+func (d *Dir) Create(id Identity) (*DB, error) { return d.Build(id, 1) }
+
+// Build opens a generation of id, making it if it is not there. The first one of an identity has the number 1; a fold
+// that is built anew as it is has a second, beside the first.
+func (d *Dir) Build(id Identity, n int) (*DB, error) {
 	if d.opt.ReadOnly {
 		return nil, ErrReadOnly
 	}
-	generation, err := id.Generation()
+	generation, err := id.Build(n)
 	if err != nil {
 		return nil, err
 	}
@@ -70,7 +76,7 @@ func (d *Dir) Open(fold, generation string) (*DB, error) { return d.open(fold, g
 
 // open opens the database of a generation. A new database gets the identity create; an old one must have its name's.
 func (d *Dir) open(fold, generation string, create *Identity) (*DB, error) {
-	db := &DB{dir: d, env: &d.opt, path: d.foldPath(fold, generation), fold: fold, generation: generation}
+	db := &DB{dir: d, env: &d.opt, path: d.foldPath(fold, generation), fold: fold, generation: generation, damaged: make(chan struct{})}
 	if _, err := d.fs.Stat(db.path); create == nil && errors.Is(err, os.ErrNotExist) {
 		return nil, db.absent()
 	}
@@ -142,8 +148,12 @@ func (db *DB) load(create *Identity) error {
 	if err != nil {
 		return hint.Error(fmt.Errorf("its identity: %w", err), rebuildHint, db.path)
 	}
-	if generationOf(id) != db.generation {
-		return hint.Error(fmt.Errorf("its identity is that of generation %s, not of the directory's name", generationOf(id)),
+	n, err := db.get(keyBuild)
+	if err != nil || len(n) != 8 {
+		return hint.Error(fmt.Errorf("its number: %d bytes: %w", len(n), err), rebuildHint, db.path)
+	}
+	if is := buildName(generationOf(id), int(binary.LittleEndian.Uint64(n))); is != db.generation {
+		return hint.Error(fmt.Errorf("its identity is that of generation %s, not of the directory's name", is),
 			"the directory was renamed or copied: move it back")
 	}
 	if err := json.Unmarshal(id, &db.id); err != nil {
@@ -176,6 +186,7 @@ func (db *DB) found(id Identity) error {
 	defer w.Close()
 	w.Set(keyFormat, appendU64(nil, FormatVersion), nil)
 	w.Set(keyIdentity, b, nil)
+	w.Set(keyBuild, appendU64(nil, uint64(buildNumber(db.generation))), nil)
 	w.Set(keyState, state.append(nil), nil)
 	return db.pebble.Apply(w, pebble.Sync)
 }
@@ -216,6 +227,13 @@ func (db *DB) Flush() error {
 		return fmt.Errorf("store: sync: %w", err)
 	}
 	return nil
+}
+
+// Failed returns why nothing more can be committed until the store is opened again, nil while it can.
+func (db *DB) Failed() error {
+	db.commitMu.Lock()
+	defer db.commitMu.Unlock()
+	return db.failed
 }
 
 // Close waits for open views and closes the store.

@@ -53,6 +53,21 @@ func (db *DB) diff(b *Batch, source []byte, seq uint64, rows []row, state *State
 	}
 }
 
+// keep leaves the rows that a source key owned, but for those that are due, in c.new.
+func (db *DB) keep(source []byte, state *State, done *Committed) {
+	c := &db.commit
+	for i := range c.old.rows {
+		if o := &c.old.rows[i]; o.expiry == 0 || o.expiry > state.ExpiredTo {
+			c.new.rows = append(c.new.rows, *o)
+			continue
+		}
+		db.retract(source, &c.old.rows[i], state, done)
+	}
+	if len(c.new.rows) == 0 {
+		c.new.kept = 0
+	}
+}
+
 func before(x, y *owned) bool {
 	if x.index != y.index {
 		return x.index < y.index

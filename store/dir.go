@@ -66,7 +66,10 @@ const (
 )
 
 // openFiles is the number of table files that all folds together keep open.
-const openFiles = 1024
+const openFiles = OpenFiles
+
+// OpenFiles is openFiles, for who counts the descriptors of the process.
+const OpenFiles = 1024
 
 // OpenDir opens a data directory, creating it unless o.ReadOnly.
 func OpenDir(path string, o Options) (*Dir, error) {

@@ -25,6 +25,8 @@ func (c *checker) sums() error {
 	}
 	c.counts("live source keys", c.live, s.Live)
 	c.counts("source keys in quarantine", c.heldCount, s.Quarantined)
+	c.counts("bytes in quarantine", c.held, s.Held)
+	c.counts("source keys with rows of an older record", c.kept, s.Kept)
 	c.counts("source keys in the expiry queue", c.expiryCount, s.Expiring)
 	c.counts("source keys in the aging queue", c.agingCount, s.Aging)
 	if c.rowPairs != c.ownedPairs {
@@ -100,8 +102,8 @@ func (c *checker) ownedAs(l *lineage, index uint16, key []byte, h Hash, expiry i
 			continue
 		case o.hash != h || o.expiry != expiry:
 			return "its content is not what its lineage says"
-		case seq != c.seqOf(index, l.seq):
-			return fmt.Sprintf("it carries seq %d, its lineage %d", seq, l.seq)
+		case seq != c.seqOf(index, l.rowSeq()):
+			return fmt.Sprintf("it carries seq %d, its lineage %d", seq, l.rowSeq())
 		}
 		return ""
 	}
@@ -144,8 +146,11 @@ func (c *checker) nameHeld() error {
 		if err != nil {
 			return err
 		}
-		if !found || l.flags&lineageQuarantined == 0 || l.seq != q.Seq {
+		switch {
+		case !found || l.flags&lineageQuarantined == 0 || l.seq != q.Seq || l.time != q.Time:
 			c.problem(Problem{Kind: "quarantine", Source: k[1:], Text: fmt.Sprintf("its update %d is held, its lineage does not say so", q.Seq)})
+		case l.held != uint64(len(v)):
+			c.problem(Problem{Kind: "quarantine", Source: k[1:], Text: fmt.Sprintf("it takes %d bytes, its lineage says %d", len(v), l.held)})
 		}
 		return nil
 	})

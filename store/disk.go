@@ -78,9 +78,13 @@ func (db *DB) diskRoom() error {
 func (db *DB) setDamage(err error) {
 	err = plain(err)
 	if db.damage.CompareAndSwap(nil, &err) {
+		close(db.damaged)
 		db.env.Log.Error("store is damaged", "path", db.path, "err", err)
 	}
 }
+
+// Damaged returns a channel that is closed once Damage returns an error.
+func (db *DB) Damaged() <-chan struct{} { return db.damaged }
 
 // Damage returns the first corruption that was found in the store's files, nil when none was.
 func (db *DB) Damage() error {

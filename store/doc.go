@@ -9,15 +9,18 @@
 //	FORMAT                       the version of everything below, in decimal
 //	LOCK                         held by the one process that has the directory open
 //	folds/NAME/CURRENT           the generation that serves, replaced by an atomic rename
-//	folds/NAME/GENERATION/       a Pebble database; GENERATION is the hash of its identity
+//	folds/NAME/NEXT              the generation that is being built to replace it, and which one that is
+//	folds/NAME/GENERATION/       a Pebble database; GENERATION is the hash of its identity, and -2, -3, … when one of that
+//	                             identity was there already
+//	folds/NAME/GENERATION.gone/  one that is being removed
 //
 // and a database holds, one byte of kind first, integers big-endian in keys and little-endian in values:
 //
-//	meta        0x01 name                                  -> format | identity | state
+//	meta        0x01 name                                  -> format | identity | number | state
 //	point       0x02 seq u64                               -> position, expired_to, counts and digests at seq
 //	row         0x10 index u16, esc(key), 0x00 0x01, source -> flags u8, [expiry i64], [seq u64], value
-//	lineage     0x20 source                                -> flags u8, seq u64, time i64, [expiry i64], n, n rows of
-//	                                                          (index, key, hash 16, [expiry i64])
+//	lineage     0x20 source                                -> flags u8, seq u64, time i64, [expiry i64], [held], [kept u64],
+//	                                                          n, n rows of (index, key, hash 16, [expiry i64])
 //	quarantine  0x30 source                                -> seq, time, code, message, module digest, update
 //	expiry      0x40 time u64, source                      -> ()    one a source key: the earliest of its times
 //	aging       0x42 time u64, source                      -> ()    the record's own time: the stream's MaxAge ends it
@@ -29,6 +32,8 @@
 // Invariants, all of them checked by [DB.Check]:
 //   - every row is named by the lineage of its source key with its exact hash, and every row so named exists;
 //   - the state's counts and digests are those of the rows, lineages, quarantine, expiry and aging queue that are there;
+//   - a source key is in quarantine when its lineage says so, with that seq, time and size (held); it then owns no rows,
+//     or those of the older record whose seq its lineage has (kept);
 //   - nothing in the expiry queue is due by the state's ExpiredTo, nothing in the aging queue by ExpiredTo - MaxAge;
 //   - while the state has a MaxAge, every record is in the aging queue that does not say of itself that it stays;
 //   - the state, its cursor included, was written by the batch that wrote the last of them.
@@ -55,6 +60,14 @@
 // record was folded would then be wrong. The aging queue holds the records' own times, and each commit judges them by
 // the MaxAge that its batch says the stream has now: raising or lowering it moves one number. A stream without a
 // MaxAge pays nothing: its records are queued, in one pass over the lineages, by the first commit that names one.
+//
+// # Why do kept rows live as long as the record that failed?
+//
+// A source key has one record, the newest: what ends that one (its expiry, the stream's MaxAge, a removal) ends what the
+// source key owns, rows that Batch.Keep left included. When the older record would have gone means nothing any more: a
+// put that could be transformed would have replaced that time too. Only what the module said of a row stands: its own
+// expiry. Such rows depend on what was folded before, so State.Kept and Point.Kept count the source keys that have any:
+// digests of two stores need not agree where one of them does.
 //
 // # Why does the process end when the disk fails?
 //

@@ -10,7 +10,8 @@ import (
 type Lineage struct {
 	Source []byte // a view, valid until the function that got it returns, or the next call of Find
 	Seq    uint64
-	Time   int64 // ns since 1970
+	Time   int64  // ns since 1970
+	Kept   uint64 // if not 0: Seq is in quarantine, and the rows that stand are those of the record of this seq
 }
 
 // Lineages calls f for the lineage of each source key >= from, in order. f returns false to stop.
@@ -70,10 +71,10 @@ func lineageAt(it *pebble.Iterator) (l Lineage, err error) {
 	if err != nil {
 		return l, err
 	}
+	var head lineage
 	r := reader{b: v}
-	r.u8()
-	l = Lineage{Source: it.Key()[1:], Seq: r.u64(), Time: r.i64()}
-	return l, r.err
+	head.decodeHead(&r)
+	return Lineage{it.Key()[1:], head.seq, head.time, head.kept}, r.err
 }
 
 // Gone says whether a record of this time and expiry, which are as those of Batch.Put, is due by what the state says.

@@ -11,7 +11,8 @@ import (
 
 func FuzzLineage(f *testing.F) {
 	f.Add((&lineage{}).append(nil))
-	f.Add((&lineage{flags: lineageQuarantined, seq: 1 << 60, time: -1, expiry: 5}).append(nil))
+	f.Add((&lineage{flags: lineageQuarantined, seq: 1 << 60, time: -1, expiry: 5, held: 300}).append(nil))
+	f.Add((&lineage{flags: lineageQuarantined, seq: 9, kept: 7, held: 1, rows: []owned{{key: []byte("k")}}}).append(nil))
 	f.Add((&lineage{seq: 7, rows: []owned{{key: []byte("k"), hash: Hash{1, 2}}, {index: 65535, key: []byte{}, expiry: 9}}}).append(nil))
 	f.Add([]byte("\x00\x01\x00\x00\x00\x00\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"))
 	f.Fuzz(func(t *testing.T, b []byte) {

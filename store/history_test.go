@@ -18,12 +18,14 @@ type style struct {
 	points  bool // leave the cursor on, and pass, multiples of PointEvery
 }
 
-// history makes up a history: puts of 0 to 5 entries over few keys, so that they collide, removals, failures, records
+// history makes up a history: puts of 0 to 5 entries over few keys, so that they collide, removals, failures, some of
+// which keep what was there, retries of those, some of which come too late, records
 // and rows that expire, some already due, a MaxAge that comes, changes and goes, and a clock that stands, runs and
 // turns back.
 func history(rng *rand.Rand, st style) []step {
 	var all []step
-	last := map[string]uint64{} // seq of each source key's last update
+	last := map[string]uint64{}  // seq of each source key's last update
+	failed := map[string]event{} // the last of each source key's that failed
 	maxAge := int64(0)
 	pos := Position{Stream: "S", Created: 1}
 	now := int64(1000)
@@ -34,10 +36,17 @@ func history(rng *rand.Rand, st style) []step {
 			base = (pos.Seq/PointEvery+uint64(rng.IntN(2)))*PointEvery + PointEvery - uint64(rng.IntN(3))
 		}
 		if base == pos.Seq && rng.IntN(10) > 0 {
+			s.retry = rng.IntN(6) == 0
 			for i, k := range rng.Perm(st.sources)[:min(1+rng.IntN(st.events), st.sources)] {
 				e := randomEvent(rng, st, k, pos.Seq+uint64(i)+1, now)
 				if e.kind == changeRemoveIf {
 					e.seq = max(last[e.source], 1) - uint64(rng.IntN(4)/3)
+				}
+				if s.retry && !e.kind.lives() {
+					e.kind = changeFail // a retry transforms
+				}
+				if was := failed[e.source]; s.retry && was.seq != 0 && rng.IntN(5) > 0 {
+					e.seq, e.time = was.seq, was.time
 				}
 				s.events = append(s.events, e)
 			}
@@ -51,6 +60,9 @@ func history(rng *rand.Rand, st style) []step {
 			}
 			for _, e := range s.events {
 				last[e.source] = e.seq
+				if e.kind == changeFail && !s.retry {
+					failed[e.source] = e
+				}
 			}
 		}
 		pos.Seq = max(base, pos.Seq+1)
@@ -85,8 +97,8 @@ func randomEvent(rng *rand.Rand, st style, k int, seq uint64, now int64) event {
 	case 1:
 		e.kind = changeRemoveIf
 		return e
-	case 2:
-		e.kind = changeFail
+	case 2, 3:
+		e.kind, e.keeps = changeFail, rng.IntN(3) > 0
 		return e
 	}
 	seen := map[place]bool{}

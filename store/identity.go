@@ -5,7 +5,9 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -52,13 +54,46 @@ func (id Identity) canonical() ([]byte, error) {
 	return b, nil
 }
 
-// Generation returns the name of the generation that has this identity: 16 hexadecimal digits.
-func (id Identity) Generation() (string, error) {
+// Generation returns the name of the first generation that has this identity: 16 hexadecimal digits.
+func (id Identity) Generation() (string, error) { return id.Build(1) }
+
+// Build returns the name of the nth generation that has this identity, counted from 1: the digits, and from the second
+// on a hyphen and n.
+func (id Identity) Build(n int) (string, error) {
 	b, err := id.canonical()
 	if err != nil {
 		return "", err
 	}
-	return generationOf(b), nil
+	return buildName(generationOf(b), n), nil
+}
+
+func buildName(hash string, n int) string {
+	if n == 1 {
+		return hash
+	}
+	return hash + "-" + strconv.Itoa(n)
+}
+
+var generationName = regexp.MustCompile(`^([0-9a-f]{16})(?:-([1-9][0-9]*))?$`)
+
+// buildNumber returns which generation of its identity a name is of, 0 for what is no name of one.
+func buildNumber(generation string) int {
+	m := generationName.FindStringSubmatch(generation)
+	if m == nil {
+		return 0
+	}
+	if m[2] == "" {
+		return 1
+	}
+	n, _ := strconv.Atoi(m[2])
+	return n
+}
+
+// Has reports whether a generation is one of this identity.
+func (id Identity) Has(generation string) bool {
+	first, err := id.Generation()
+	hash, _, _ := strings.Cut(generation, "-")
+	return err == nil && hash == first
 }
 
 func generationOf(canonical []byte) string {

@@ -26,6 +26,7 @@ const expiryHead = 1 + 8
 var (
 	keyFormat   = []byte{kindMeta, 'f'}
 	keyIdentity = []byte{kindMeta, 'i'}
+	keyBuild    = []byte{kindMeta, 'n'}
 	keyState    = []byte{kindMeta, 's'}
 )
 

@@ -9,6 +9,7 @@ const (
 	lineageRowsExpire              // at least one row expires: each row carries a time, 0 for never
 	lineageAges                    // the record is in the aging queue
 	lineageStays                   // the stream's MaxAge does not end the record
+	lineageKept                    // the update is in quarantine, and the rows are those of an older record: its seq follows
 	lineageFlags       = 1<<iota - 1
 )
 
@@ -21,6 +22,8 @@ type lineage struct {
 	seq    uint64 // of the update that was applied
 	time   int64  // its time, ns since 1970
 	expiry int64  // when the record goes, ns since 1970; 0 = never
+	kept   uint64 // seq of the record whose rows these are; 0 = the one that was applied
+	held   uint64 // bytes that the update takes in quarantine; 0 = it is not there
 	rows   []owned
 }
 
@@ -35,14 +38,10 @@ type owned struct {
 // decode reads v into l, reusing its rows.
 func (l *lineage) decode(v []byte) error {
 	r := reader{b: v}
-	l.flags, l.seq, l.time, l.expiry = r.u8(), r.u64(), r.i64(), 0
-	if l.flags&^lineageFlags != 0 || l.flags&lineageAges != 0 && l.flags&lineageStays != 0 {
-		return errFlags
-	}
-	if l.flags&lineageExpires != 0 {
-		l.expiry = r.i64()
-	}
 	l.rows = l.rows[:0]
+	if l.decodeHead(&r); r.err != nil {
+		return r.err
+	}
 	for n := r.count(minOwned); n > 0 && r.err == nil; n-- {
 		o := owned{index: r.u16v(), key: r.bytes(), hash: r.hash()}
 		if l.flags&lineageRowsExpire != 0 {
@@ -53,9 +52,39 @@ func (l *lineage) decode(v []byte) error {
 	return r.end()
 }
 
+// decodeHead reads what stands before the rows.
+func (l *lineage) decodeHead(r *reader) {
+	l.flags, l.seq, l.time, l.expiry, l.kept, l.held = r.u8(), r.u64(), r.i64(), 0, 0, 0
+	if r.err == nil && l.odd() {
+		r.err = errFlags
+		return
+	}
+	if l.flags&lineageExpires != 0 {
+		l.expiry = r.i64()
+	}
+	if l.flags&lineageQuarantined != 0 {
+		l.held = r.uvarint()
+	}
+	if l.flags&lineageKept != 0 {
+		if l.kept = r.u64(); r.err == nil && l.kept == 0 {
+			r.err = errFlags
+		}
+	}
+}
+
+// odd reports flags that no lineage has.
+func (l *lineage) odd() bool {
+	both := func(x, y byte) bool { return l.flags&x != 0 && l.flags&y != 0 }
+	return l.flags&^lineageFlags != 0 || both(lineageAges, lineageStays) ||
+		l.flags&lineageKept != 0 && l.flags&lineageQuarantined == 0
+}
+
 // append encodes l. It sets the flags that its fields imply.
 func (l *lineage) append(dst []byte) []byte {
 	flags := l.flags & (lineageQuarantined | lineageAges | lineageStays)
+	if l.kept != 0 {
+		flags |= lineageKept
+	}
 	if l.expiry != 0 {
 		flags |= lineageExpires
 	}
@@ -69,6 +98,12 @@ func (l *lineage) append(dst []byte) []byte {
 	if l.expiry != 0 {
 		dst = appendI64(dst, l.expiry)
 	}
+	if flags&lineageQuarantined != 0 {
+		dst = binary.AppendUvarint(dst, l.held)
+	}
+	if l.kept != 0 {
+		dst = appendU64(dst, l.kept)
+	}
 	dst = binary.AppendUvarint(dst, uint64(len(l.rows)))
 	for i := range l.rows {
 		o := &l.rows[i]
@@ -79,6 +114,14 @@ func (l *lineage) append(dst []byte) []byte {
 		}
 	}
 	return dst
+}
+
+// rowSeq returns the seq of the record that the rows are of.
+func (l *lineage) rowSeq() uint64 {
+	if l.kept != 0 {
+		return l.kept
+	}
+	return l.seq
 }
 
 // due returns the earliest time at which something of l expires: its key in the expiry queue. 0 is never.
@@ -100,23 +143,16 @@ func (l *lineage) agesFrom() int64 {
 	return l.time
 }
 
+// goneBefore says whether the record itself was due before an update of this time came, whatever the clock of the commit
+// that they share: rows are kept, or not, however the batches were cut.
+func (l *lineage) goneBefore(time, maxAge int64) bool {
+	if maxAge == 0 {
+		return l.gone(time, -1)
+	}
+	return l.gone(time, time-maxAge)
+}
+
 // gone says whether the record itself is due by now, or by the stream's MaxAge, which ends what is not newer than aged.
 func (l *lineage) gone(now, aged int64) bool {
 	return l.expiry != 0 && l.expiry <= now || l.flags&lineageAges != 0 && l.time <= aged
-}
-
-// expire drops what is due and reports whether the record itself still lives.
-func (l *lineage) expire(now, aged int64) (live bool) {
-	if l.gone(now, aged) {
-		l.rows = l.rows[:0]
-		return false
-	}
-	keep := l.rows[:0]
-	for _, o := range l.rows {
-		if o.expiry == 0 || o.expiry > now {
-			keep = append(keep, o)
-		}
-	}
-	l.rows = keep
-	return true
 }

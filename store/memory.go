@@ -32,11 +32,14 @@ type Memory struct {
 	Instances int64 // set aside for guests
 }
 
+// open is how many generations may be written at once: one a fold, and one that is built beside its current one.
+func (m Memory) open() int64 { return int64(m.Folds) + 1 }
+
 // SplitMemory splits total bytes among folds. A cache above 0 fixes the block cache. It refuses a budget that cannot
 // work and says how much would.
 func SplitMemory(total int64, folds int, cache int64) (Memory, error) {
 	m := Memory{Total: total, Folds: max(folds, 1), Batches: 4}
-	n := int64(m.Folds)
+	n := m.open()
 	m.Instances = instanceShare * n
 	need := max(cache, minCache) + m.Instances + n*(memtables*minMemtable+int64(m.Batches)*2*minBatch)
 	if total < need {
@@ -53,8 +56,8 @@ func SplitMemory(total int64, folds int, cache int64) (Memory, error) {
 	return m, nil
 }
 
-// Memtables returns the memtables of all folds, bytes.
-func (m Memory) Memtables() int64 { return int64(m.Folds) * memtables * m.Memtable }
+// Memtables returns the memtables of all folds and of one build, bytes.
+func (m Memory) Memtables() int64 { return m.open() * memtables * m.Memtable }
 
-// Slabs returns the batches in flight of all folds, with their output, bytes.
-func (m Memory) Slabs() int64 { return int64(m.Folds) * int64(m.Batches) * 2 * m.Batch }
+// Slabs returns the batches in flight of all folds and of one build, with their output, bytes.
+func (m Memory) Slabs() int64 { return m.open() * int64(m.Batches) * 2 * m.Batch }

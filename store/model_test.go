@@ -15,6 +15,8 @@ type step struct {
 	pos    Position
 	now    int64
 	maxAge int64 // the stream's
+	retry  bool  // see Batch.Retry
+	budget *Budget
 	events []event
 }
 
@@ -25,6 +27,7 @@ type event struct {
 	seq     uint64
 	time    int64
 	expiry  int64
+	keeps   bool // it failed, and its source key keeps its rows
 	entries []entry
 }
 
@@ -37,7 +40,7 @@ type entry struct {
 // commitStep commits a step.
 func commitStep(db *DB, s step) (Committed, error) {
 	b := NewBatch(db.Indexes())
-	b.MaxAge = s.maxAge
+	b.MaxAge, b.Retry, b.Budget = s.maxAge, s.retry, s.budget
 	for _, e := range s.events {
 		source := []byte(e.source)
 		switch e.kind {
@@ -47,6 +50,9 @@ func commitStep(db *DB, s step) (Committed, error) {
 			b.RemoveIf(source, e.seq)
 		case changeFail:
 			b.Fail(source, e.seq, e.time, e.expiry, Failure{Code: "trap", Message: "at " + e.source, Module: "m", Update: source})
+			if e.keeps {
+				b.Keep()
+			}
 		default:
 			b.Put(source, e.seq, e.time, e.expiry)
 			for _, x := range e.entries {
@@ -76,7 +82,24 @@ type record struct {
 	time    int64
 	expiry  int64
 	failed  bool
+	kept    uint64 // the seq of the record that the entries are of, if it is another
 	entries map[place]entry
+}
+
+// rowSeq is what the rows carry.
+func (r record) rowSeq() uint64 {
+	if r.kept != 0 {
+		return r.kept
+	}
+	return r.seq
+}
+
+// held is what the update takes in quarantine: see appendFailure.
+func (r record) held(source string) uint64 {
+	if !r.failed {
+		return 0
+	}
+	return uint64(8 + 8 + len("-trap") + 1 + len("-at -m-") + 2*len(source))
 }
 
 type place struct {
@@ -99,19 +122,36 @@ func (w *world) after(s step) (*world, Committed) {
 	}
 	touched := map[string]bool{}
 	for _, e := range s.events {
+		was := n.records[e.source]
+		if s.retry && (!was.failed || was.seq != e.seq || was.time != e.time) {
+			done.Passed++
+			continue
+		}
 		if e.kind == changeRemoveIf {
-			if r, ok := n.records[e.source]; ok && r.seq == e.seq {
+			if was.seq == e.seq && e.seq != 0 {
 				delete(n.records, e.source)
 				done.Removed++
 			}
 			continue
 		}
-		touched[e.source] = true
 		delete(n.records, e.source)
 		if e.kind == changeRemove {
 			continue
 		}
 		r := record{seq: e.seq, time: e.time, expiry: e.expiry, failed: e.kind == changeFail, entries: map[place]entry{}}
+		if s.retry {
+			r.expiry = was.expiry
+		}
+		if r.failed {
+			done.Failed += int(count(!gone(r)))
+			stood := was.expiry == Never || (was.expiry == 0 || was.expiry > e.time) && (n.maxAge == 0 || was.time > e.time-n.maxAge)
+			if e.keeps && stood {
+				r.kept, r.entries = was.rowSeq(), was.entries
+			}
+			n.records[e.source] = r
+			continue
+		}
+		touched[e.source] = true
 		for _, x := range e.entries {
 			r.entries[place{x.index, x.key}] = x
 		}
@@ -124,6 +164,9 @@ func (w *world) after(s step) (*world, Committed) {
 		}
 		r.entries = maps.Clone(r.entries)
 		maps.DeleteFunc(r.entries, func(_ place, x entry) bool { return past(x.expiry) })
+		if len(r.entries) == 0 {
+			r.kept = 0
+		}
 		n.records[source] = r
 	}
 	for source, r := range w.records {
@@ -175,8 +218,8 @@ func (w *world) rows(index int, claimants bool) (facts []string) {
 	for source, r := range w.records {
 		for p, x := range r.entries {
 			if int(p.index) == index {
-				claims = append(claims, claim{p.key, source, r.seq, x})
-				newest[p.key] = max(newest[p.key], r.seq)
+				claims = append(claims, claim{p.key, source, r.rowSeq(), x})
+				newest[p.key] = max(newest[p.key], r.rowSeq())
 			}
 		}
 	}
@@ -208,6 +251,8 @@ func (w *world) state() State {
 	for source, r := range w.records {
 		s.Live++
 		s.Quarantined += count(r.failed)
+		s.Held += r.held(source)
+		s.Kept += count(r.kept != 0)
 		s.Expiring += count(r.due() != 0)
 		for p, x := range r.entries {
 			i := &s.Indexes[p.index]
@@ -265,13 +310,13 @@ func (w *world) compare(db *DB) error {
 // compareHeld compares quarantine.
 func (w *world) compareHeld(v *View) error {
 	var got, want []string
-	err := v.Quarantine(func(q Quarantined) bool {
-		got = append(got, fmt.Sprintf("%q %d %s %s %s %s", q.Source, q.Seq, q.Code, q.Message, q.Module, q.Update))
+	err := v.Quarantine(nil, func(q Quarantined) bool {
+		got = append(got, fmt.Sprintf("%q %d %d kept %d %s %s %s %s", q.Source, q.Seq, q.Time, q.Kept, q.Code, q.Message, q.Module, q.Update))
 		return true
 	})
 	for source, r := range w.records {
 		if r.failed {
-			want = append(want, fmt.Sprintf("%q %d trap at %s m %s", source, r.seq, source, source))
+			want = append(want, fmt.Sprintf("%q %d %d kept %d trap at %s m %s", source, r.seq, r.time, r.kept, source, source))
 		}
 	}
 	slices.Sort(want)

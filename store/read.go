@@ -247,25 +247,6 @@ func newer(x, y Row) bool {
 	return x.Seq > y.Seq || x.Seq == y.Seq && bytes.Compare(x.Source, y.Source) > 0
 }
 
-// Quarantine calls f for each source key in quarantine, in order. q's bytes are views. f returns false to stop.
-func (v *View) Quarantine(f func(q Quarantined) bool) error {
-	it, err := v.snap.NewIter(&pebble.IterOptions{LowerBound: []byte{kindQuarantine}, UpperBound: []byte{kindQuarantine + 1}})
-	if err != nil {
-		return fmt.Errorf("store: quarantine: %w", err)
-	}
-	for ok := it.First(); ok && err == nil; ok = it.Next() {
-		var b []byte
-		if b, err = it.ValueAndErr(); err != nil {
-			break
-		}
-		q := Quarantined{Source: it.Key()[1:]}
-		if err = q.decode(b); err != nil || !f(q) {
-			break
-		}
-	}
-	return errors.Join(err, it.Close())
-}
-
 // Points returns the digests that were kept, oldest first.
 func (v *View) Points() ([]Point, error) {
 	it, err := v.snap.NewIter(&pebble.IterOptions{LowerBound: []byte{kindPoint}, UpperBound: []byte{kindPoint + 1}})

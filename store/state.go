@@ -18,9 +18,12 @@ type State struct {
 	ExpiredTo   int64      // what was due up to this time, ns since 1970, is gone
 	Live        uint64     // source keys with a live record
 	Quarantined uint64     // source keys whose update is in quarantine
+	Held        uint64     // bytes that quarantine takes
+	Kept        uint64     // of its source keys, those whose rows of an older record still stand
 	Expiring    uint64     // source keys in the expiry queue
 	MaxAge      int64      // the stream's, ns, as the last commit judged by it; 0 = none
 	Aging       uint64     // source keys in the aging queue
+	Rewound     uint64     // a rewind left lineages with seqs up to here; 0 once the cursor has come as far
 	Indexes     []IndexState
 }
 
@@ -52,7 +55,7 @@ func (s *State) append(dst []byte) []byte {
 		dst = s.Positions[i].append(dst)
 	}
 	dst = appendI64(dst, s.ExpiredTo)
-	for _, n := range []uint64{s.Live, s.Quarantined, s.Expiring, uint64(s.MaxAge), s.Aging} {
+	for _, n := range []uint64{s.Live, s.Quarantined, s.Held, s.Kept, s.Expiring, uint64(s.MaxAge), s.Aging, s.Rewound} {
 		dst = binary.AppendUvarint(dst, n)
 	}
 	return appendIndexStates(dst, s.Indexes)
@@ -65,8 +68,8 @@ func (s *State) decode(v []byte) error {
 		s.Positions = append(s.Positions, r.position())
 	}
 	s.ExpiredTo = r.i64()
-	s.Live, s.Quarantined, s.Expiring = r.uvarint(), r.uvarint(), r.uvarint()
-	s.MaxAge, s.Aging = int64(r.uvarint()), r.uvarint()
+	s.Live, s.Quarantined, s.Held, s.Kept, s.Expiring = r.uvarint(), r.uvarint(), r.uvarint(), r.uvarint(), r.uvarint()
+	s.MaxAge, s.Aging, s.Rewound = int64(r.uvarint()), r.uvarint(), r.uvarint()
 	s.Indexes = r.indexStates()
 	if err := r.end(); err != nil {
 		return fmt.Errorf("state: %w", err)
@@ -119,19 +122,21 @@ func (r *reader) position() Position {
 }
 
 // A Point is what the indexes were at a multiple of PointEvery. Two stores of one identity that passed the same point
-// of the same stream, swept alike (equal ExpiredTo and MaxAge), have equal digests.
+// of the same stream, swept alike (equal ExpiredTo and MaxAge), have equal digests, unless one of them keeps rows of older
+// records.
 type Point struct {
 	Seq       uint64
 	Created   int64 // the stream's incarnation
 	ExpiredTo int64
 	MaxAge    int64 // the stream's, ns, by which records were ended; 0 = none
 	Live      uint64
+	Kept      uint64 // source keys that keep rows of an older record: what they hold is no function of the stream
 	Indexes   []IndexState
 }
 
 func (p *Point) append(dst []byte) []byte {
 	dst = appendI64(appendI64(dst, p.Created), p.ExpiredTo)
-	dst = binary.AppendUvarint(appendI64(dst, p.MaxAge), p.Live)
+	dst = binary.AppendUvarint(binary.AppendUvarint(appendI64(dst, p.MaxAge), p.Live), p.Kept)
 	return appendIndexStates(dst, p.Indexes)
 }
 
@@ -142,6 +147,6 @@ func (p *Point) decode(seq, v []byte) error {
 	p.Seq = binary.BigEndian.Uint64(seq)
 	r := reader{b: v}
 	p.Created, p.ExpiredTo, p.MaxAge = r.i64(), r.i64(), r.i64()
-	p.Live, p.Indexes = r.uvarint(), r.indexStates()
+	p.Live, p.Kept, p.Indexes = r.uvarint(), r.uvarint(), r.indexStates()
 	return r.end()
 }

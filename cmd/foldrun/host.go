@@ -37,17 +37,23 @@ func (h *host) run(ctx context.Context, folds []*runtime.Fold) error {
 	defer stopFolding()
 	answering, stopAnswering := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopAnswering()
-	answered := make(chan error, 1)
+	socket, err := serve.ListenAdmin(h.dir.Path())
+	if err != nil {
+		return errors.Join(err, h.listener.Close(), daemon.Close(ctx))
+	}
+	answered, acted := make(chan error, 1), make(chan error, 1)
 	go func() {
 		defer stopFolding() // nobody would read what they fold
 		answered <- serve.New(o).Run(answering, h.listener)
 	}()
-	err := at.write(h.dir.Path())
+	go func() { acted <- serve.NewAdmin(o).Run(folding, socket) }()
+	err = at.write(h.dir.Path())
 	if err == nil {
 		h.log.Info("foldrun started", "url", at.url, "data_dir", h.dir.Path(), "version", o.Version, "instance", h.instance, "folds", len(folds))
 		daemon.Run(folding)
 		err = forgetAddress(h.dir.Path())
 	}
 	stopAnswering()
-	return errors.Join(err, <-answered, daemon.Close(context.WithoutCancel(ctx)))
+	stopFolding()
+	return errors.Join(err, <-answered, <-acted, daemon.Close(context.WithoutCancel(ctx)))
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"text/tabwriter"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -46,7 +47,7 @@ func printStatus(out io.Writer, s *client.Status) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "FOLD\tSTATE\tSEQ\tLAG\tKEYS\tQUARANTINED\tINDEXES\tGENERATION")
 	for _, f := range s.Folds {
-		fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%d\t%d\t%s\t%s\n", f.Name, f.State, f.Seq, lagOf(f), f.Live, f.Quarantined, rowsOf(f), orDash(f.Generation))
+		fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%d\t%d\t%s\t%s\n", f.Name, f.State, f.Seq, lagOf(f), f.Live, f.Quarantined, rowsOf(f.Indexes), orDash(f.Generation))
 	}
 	if err := w.Flush(); err != nil {
 		return err
@@ -58,6 +59,9 @@ func printStatus(out io.Writer, s *client.Status) error {
 		if f.Hint != "" {
 			fmt.Fprintf(out, "%s: hint: %s\n", f.Name, f.Hint)
 		}
+		if b := f.Build; b != nil {
+			fmt.Fprintf(out, "%s: building generation %s: %s, seq %d of %d, rows %s\n", f.Name, b.Generation, b.State, b.Seq, b.LastSeq, rowsOf(b.Indexes))
+		}
 	}
 	return nil
 }
@@ -67,11 +71,15 @@ func lagOf(f client.FoldStatus) string {
 	if f.State == "stopped" || f.LastSeq == 0 {
 		return "-"
 	}
-	return fmt.Sprint(f.Lag)
+	lag := fmt.Sprint(f.Lag)
+	if since, err := time.Parse(time.RFC3339Nano, f.BehindSince); err == nil {
+		lag += fmt.Sprintf(" (%s)", max(time.Since(since), 0).Round(time.Second))
+	}
+	return lag
 }
 
-func rowsOf(f client.FoldStatus) (s string) {
-	for i, x := range f.Indexes {
+func rowsOf(all []client.IndexStatus) (s string) {
+	for i, x := range all {
 		if i > 0 {
 			s += ","
 		}

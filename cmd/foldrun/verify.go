@@ -11,11 +11,12 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/foldrun/foldrun/client"
+	"github.com/foldrun/foldrun/hint"
 )
 
 func verifyCommand() *cobra.Command {
 	var d door
-	var asJSON, keys bool
+	var asJSON, keys, repair bool
 	c := &cobra.Command{
 		Use:   "verify [FOLD]",
 		Short: "Check the stores against themselves, or their keys against the source",
@@ -23,10 +24,13 @@ func verifyCommand() *cobra.Command {
 Exit 3 where they do not.
 
 With --keys, have the running foldrun list the stream of each fold, without values, and compare every message with what
-was folded. Nothing is changed: a running fold mends what differs by itself, with its own sweeps.`,
-		Example: "  foldrun verify -c foldrun.toml\n  foldrun verify users --keys\n  foldrun verify users --data-dir /var/lib/foldrun",
+was folded. Nothing is changed: a running fold mends what differs by itself, with its own sweeps; --repair has it do that now.`,
+		Example: "  foldrun verify -c foldrun.toml\n  foldrun verify users --keys\n  foldrun verify users --keys --repair\n  foldrun verify users --data-dir /var/lib/foldrun",
 		Args:    arguments(cobra.MaximumNArgs(1)),
 		RunE: func(c *cobra.Command, args []string) error {
+			if repair && !keys {
+				return hint.Error(misuse{errors.New("--repair is of --keys")}, "give both; rows that differ are mended with foldrun rebuild FOLD")
+			}
 			who, err := d.open(c.Context(), c.ErrOrStderr())
 			if err != nil {
 				return err
@@ -40,11 +44,18 @@ was folded. Nothing is changed: a running fold mends what differs by itself, wit
 			if keys {
 				check = verifyKeys
 			}
+			if repair {
+				if who, err = d.admin(); err != nil {
+					return err
+				}
+				check = repairKeys
+			}
 			return verify(c, who, args, asJSON, check)
 		},
 	}
 	d.flags(c)
 	c.Flags().BoolVar(&keys, "keys", false, "compare the source keys with those of the stream")
+	c.Flags().BoolVar(&repair, "repair", false, "with --keys: mend what differs")
 	c.Flags().BoolVar(&asJSON, "json", false, "print a JSON object a fold")
 	return c
 }
@@ -116,6 +127,11 @@ func verifyKeys(ctx context.Context, who *client.Client, fold string) (verdict, 
 	return keyFinding{r}, err
 }
 
+func repairKeys(ctx context.Context, who *client.Client, fold string) (verdict, error) {
+	r, err := who.Repair(ctx, fold)
+	return keyFinding{r}, err
+}
+
 func (r keyFinding) ok() bool { return r.OK }
 
 func (r keyFinding) text() string {
@@ -123,6 +139,9 @@ func (r keyFinding) text() string {
 	said := "ok"
 	if !r.OK {
 		said = fmt.Sprintf("%d stale, %d missed", r.Stale, r.Missed)
+	}
+	if r.Repair {
+		said += ", mended"
 	}
 	fmt.Fprintf(&b, "%s: %s: %d messages listed up to seq %d, %d live source keys match\n", r.Fold, said, r.Listed, r.Seq, r.Matched)
 	for _, k := range r.Keys {

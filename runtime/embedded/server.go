@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"sync/atomic"
 	"time"
 
@@ -19,14 +20,15 @@ import (
 
 // Options say how to run the server. StoreDir must be given; the zero value of the others is their default.
 type Options struct {
-	StoreDir   string       // where JetStream keeps its streams
-	Host       string       // to listen on; default 127.0.0.1
-	Port       int          // to listen on; default any free one
-	Name       string       // of the server; default "foldrun"
-	Domain     string       // the JetStream domain; default none
-	SyncAlways bool         // sync each write before it is acknowledged; default every 5 seconds
-	Config     string       // a nats-server configuration file, for accounts and permissions; the fields above override it
-	Log        *slog.Logger // gets what the server logs, at debug, its errors at warn; default discard
+	StoreDir   string        // where JetStream keeps its streams
+	Host       string        // to listen on; default 127.0.0.1
+	Port       int           // to listen on; default any free one
+	Name       string        // of the server; default "foldrun"
+	Domain     string        // the JetStream domain; default none
+	SyncAlways bool          // sync each write before it is acknowledged; default every 5 seconds
+	Config     string        // a nats-server configuration file, for accounts, permissions and clusters; the fields above override it
+	Log        *slog.Logger  // gets what the server logs, at debug, its errors at warn; default discard
+	LameDuck   time.Duration // how long LameDuck takes to send the clients away, if shorter than a configuration file may say; default 2m
 }
 
 // A Server is a running NATS server.
@@ -59,6 +61,9 @@ func Start(o Options) (*Server, error) {
 	}
 	c.JetStream, c.StoreDir, c.JetStreamDomain = true, o.StoreDir, o.Domain
 	c.SyncAlways, c.SyncInterval = o.SyncAlways, 5*time.Second
+	if o.LameDuck > 0 {
+		c.LameDuckDuration, c.LameDuckGracePeriod = o.LameDuck, o.LameDuck/2
+	}
 	c.NoSigs, c.NoLog, c.DisableJetStreamBanner = true, true, true
 	s, err := server.NewServer(c)
 	if err != nil {
@@ -92,6 +97,22 @@ func (s *Server) URL() string { return s.server.ClientURL() }
 func (s *Server) Stop() {
 	s.server.Shutdown()
 	s.server.WaitForShutdown()
+}
+
+// LameDuck ends the server as an operator does who wants its clients to notice little: it hands over what it leads, asks
+// its clients to go elsewhere, and returns when it has ended.
+func (s *Server) LameDuck() {
+	s.server.LameDuckShutdown()
+	s.server.WaitForShutdown()
+}
+
+// Health returns what the server lacks to take part: in a cluster, a leader that it knows of, and what it has yet to
+// catch up with.
+func (s *Server) Health() error {
+	if h := s.server.Healthz(nil); h.StatusCode != http.StatusOK {
+		return fmt.Errorf("embedded: %s: %s", h.Status, h.Error)
+	}
+	return nil
 }
 
 // logger gives the server's log to slog. nats-server goes on after Fatalf as if it had returned, so the first one is

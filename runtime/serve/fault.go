@@ -44,14 +44,27 @@ func faultOf(err error) *fault {
 	}
 	f = &fault{http.StatusServiceUnavailable, runtime.CodeStore, err.Error(), hint.Of(err)}
 	if store.IsDamage(err) {
-		f.code, f.hint = runtime.CodeDamaged, "stop foldrun and remove the generation's directory: the fold is built again from the stream"
+		f.code = runtime.CodeDamaged
 	}
 	return f
+}
+
+// damaged is the hint for a store that is damaged, with its directory.
+func (s *Server) damaged(fold, have string) string {
+	if f := s.folds[fold]; f != nil && have == "" {
+		if db := f.Store(); db != nil {
+			return "stop foldrun and remove " + db.Path() + ": the fold is built again from the stream"
+		}
+	}
+	return have
 }
 
 // fail replies with an error. A store that could not be read is logged, without the query: keys are the users'.
 func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	f := faultOf(err)
+	if f.code == runtime.CodeDamaged {
+		f.hint = s.damaged(r.PathValue("fold"), f.hint)
+	}
 	if f != err && f.code != codeClosing {
 		s.opt.Log.Warn("request failed", "path", r.URL.Path, "code", f.code, "err", f.message)
 	}

@@ -42,11 +42,7 @@ func (s *Server) checkKeys(w http.ResponseWriter, r *http.Request) error {
 	found, err := f.Sweep(r.Context(), false)
 	deadline.SetWriteDeadline(time.Now().Add(replyTimeout))
 	if err != nil {
-		return &fault{http.StatusServiceUnavailable, codeNotFollowing, err.Error(), "see the fold's state in GET /v1/status, and ask again"}
+		return notFollowing(err)
 	}
-	all := keyReport{Fold: r.PathValue("fold"), OK: found.OK(), SweepReport: found}
-	for _, k := range found.Keys {
-		all.Keys = append(all.Keys, keyProblem{k.Kind, appendBytes(nil, k.Source), k.Seq})
-	}
-	return s.reply(w, r, all)
+	return s.reply(w, r, newKeyReport(r.PathValue("fold"), found))
 }

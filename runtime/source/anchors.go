@@ -18,6 +18,12 @@ func anchorOf(seq uint64, time int64, subject []byte) store.Anchor {
 	return store.Anchor{Seq: seq, Time: time, Subject: xxh3.Hash(subject)}
 }
 
+// AnchorOf returns the anchor of an update of a batch.
+func AnchorOf(b *Batch, i int) store.Anchor {
+	u := &b.Records[i]
+	return anchorOf(u.Seq, u.Time, b.At(u.Subject))
+}
+
 // addAnchor puts a in front of list, newest first, and thins the list to store.MaxAnchors: it drops the one whose
 // neighbours lie closest together for their age. So the anchors get exponentially rarer with age, the oldest stays,
 // and the result depends on nothing but the anchors that were added.

@@ -52,7 +52,7 @@ func newSite(t testing.TB) *site {
 func (s *site) start() {
 	s.t.Helper()
 	var err error
-	s.server, err = embedded.Start(embedded.Options{StoreDir: s.dir, Port: s.port})
+	s.server, err = embedded.Start(embedded.Options{StoreDir: s.dir, Port: s.port, LameDuck: time.Second})
 	check(s.t, err)
 }
 
@@ -165,7 +165,6 @@ type fold struct {
 
 // brisk is a pace for tests: nothing of it is more than a fraction of a second.
 func brisk(p *pace) {
-	p.settle, p.settleFar = 200*time.Millisecond, 400*time.Millisecond
 	p.advance, p.longest, p.denied = 0, 100*time.Millisecond, 100*time.Millisecond
 }
 
@@ -173,6 +172,9 @@ func open(t testing.TB, nc *nats.Conn, o Options) *Source {
 	t.Helper()
 	if o.Heartbeat == 0 {
 		o.Heartbeat = 100 * time.Millisecond
+	}
+	if o.Settle == 0 {
+		o.Settle = 200 * time.Millisecond
 	}
 	s, err := Open(t.Context(), nc, o)
 	check(t, err)

@@ -20,9 +20,8 @@ const tombstoneGrace = 25 * time.Minute
 // horizon returns how long one can be away from a stream and still read a marker of each removal. What expires needs
 // none: the fold knows when.
 func horizon(c *jetstream.StreamConfig) time.Duration {
-	discards := c.Discard == jetstream.DiscardOld && (c.MaxBytes > 0 || c.MaxMsgs > 0)
 	switch {
-	case discards, c.AllowMsgTTL && c.SubjectDeleteMarkerTTL == 0: // evicted without a marker; markers as short as a second
+	case discards(c), c.AllowMsgTTL && c.SubjectDeleteMarkerTTL == 0: // evicted without a marker; markers as short as a second
 		return 0
 	case c.AllowMsgTTL:
 		return min(tombstoneGrace, c.SubjectDeleteMarkerTTL)
@@ -30,6 +29,11 @@ func horizon(c *jetstream.StreamConfig) time.Duration {
 		return math.MaxInt64
 	}
 	return tombstoneGrace
+}
+
+// discards says whether a stream drops its oldest messages when it is full.
+func discards(c *jetstream.StreamConfig) bool {
+	return c.Discard == jetstream.DiscardOld && (c.MaxBytes > 0 || c.MaxMsgs > 0)
 }
 
 // suspect notes what a stream that was just proved gives to doubt.

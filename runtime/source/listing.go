@@ -19,6 +19,12 @@ type listing struct {
 	batch   *Batch
 	f       func() error
 	last    uint64 // what was listed up to
+
+	// of the session that is under way
+	consumer string
+	inbox    string
+	open     int    // messages that the last pull may still bring
+	came     uint64 // the consumer's sequence of the last message
 }
 
 // listingPull is how many messages one pull of a listing asks for. There is one pull at a time, so that a listing takes
@@ -41,7 +47,7 @@ func (s *Source) List(ctx context.Context, upTo uint64, b *Batch, f func() error
 		created: st.Created, upTo: upTo, batch: b, f: f}
 	b.Reset()
 	b.TTL = st.TTL
-	pause := s.pace.backoff
+	pause := backoff{next: s.pace.backoff}
 	for tries := 0; ; tries++ {
 		was := l.last
 		err, done := l.session(ctx)
@@ -49,15 +55,14 @@ func (s *Source) List(ctx context.Context, upTo uint64, b *Batch, f func() error
 			return err
 		}
 		if l.last > was {
-			tries, pause = 0, s.pace.backoff
+			tries, pause.next = 0, s.pace.backoff
 		}
 		if tries+1 >= listingTries || ctx.Err() != nil {
 			return fmt.Errorf("source: listing at %d: %w", l.last, err)
 		}
-		if err := sleep(ctx, pause); err != nil {
+		if err := sleep(ctx, pause.take(s.pace.longest)); err != nil {
 			return err
 		}
-		pause = min(2*pause, s.pace.longest)
 	}
 }
 
@@ -70,79 +75,104 @@ func (l *listing) session(ctx context.Context) (err error, done bool) {
 	if !info.Created.Equal(l.created) {
 		return fmt.Errorf("source: the stream was made anew at %s", info.Created), true
 	}
-	name, inbox := l.newConsumerName(), l.nc.NewInbox()
+	l.consumer, l.inbox, l.came = l.newConsumerName(), l.nc.NewInbox(), 0
 	ch := make(chan *nats.Msg, listingPull+64)
-	sub, err := l.nc.ChanSubscribe(inbox, ch)
+	sub, err := l.nc.ChanSubscribe(l.inbox, ch)
 	if err != nil {
 		return err, false
 	}
 	defer sub.Unsubscribe()
-	if err := l.createConsumer(ctx, info, consumer{name: name, filter: l.filter, after: l.last, headersOnly: true}); err != nil {
+	defer l.forgetConsumer(l.consumer)
+	if err := l.createConsumer(ctx, info, consumer{name: l.consumer, filter: l.filter, after: l.last, headersOnly: true}); err != nil {
 		return err, false
 	}
-	defer l.forgetConsumer(name)
-	pull := func() error {
-		body := fmt.Appendf(nil, `{"batch":%d,"expires":%d,"idle_heartbeat":%d}`, listingPull, 3*l.opts.Heartbeat+time.Second, l.opts.Heartbeat)
-		return l.nc.PublishRequest(l.api+"CONSUMER.MSG.NEXT."+l.opts.Stream+"."+name, inbox, body)
-	}
-	if err := pull(); err != nil {
+	if err := l.pull(); err != nil {
 		return err, false
 	}
-	open, came := listingPull, uint64(0)
-	silence := time.NewTimer(l.opts.Heartbeat * 5 / 2)
+	silence := time.NewTimer(0)
 	defer silence.Stop()
 	for {
-		var m *nats.Msg
-		select {
-		case m = <-ch:
-		case <-silence.C:
-			return &reset{reason: "silence"}, false
-		case <-ctx.Done():
-			return ctx.Err(), true
+		m, err := l.next(ctx, ch, silence)
+		if err == nil && m.Reply == "" {
+			err, done = l.control(m)
+		} else if err == nil {
+			err, done = l.message(m)
 		}
-		silence.Reset(l.opts.Heartbeat * 5 / 2)
-		if m.Reply == "" {
-			switch status := m.Header.Get("Status"); status {
-			case "100":
-				delivered, ok1 := parseUint(m.Header.Get("Nats-Last-Consumer"))
-				scanned, ok2 := parseUint(m.Header.Get("Nats-Last-Stream"))
-				switch {
-				case ok1 && delivered > came:
-					return &reset{reason: "gap"}, false
-				case ok1 && ok2 && scanned >= l.upTo:
-					return l.flush(), true
-				}
-			case "404", "408":
-				if open, err = listingPull, pull(); err != nil {
-					return err, false
-				}
-			default:
-				return &reset{"status", strings.TrimSpace(status + " " + m.Header.Get("Description"))}, false
-			}
-			continue
-		}
-		a, ok := parseAck(m.Reply)
-		if !ok || a.consumer != name {
-			continue
-		}
-		if came++; a.consumerSeq != came {
-			return &reset{reason: "gap"}, false
-		}
-		if a.streamSeq > l.upTo {
-			return l.flush(), true
-		}
-		if err := l.take(m, a); err != nil {
-			return err, true
-		}
-		if a.streamSeq == l.upTo {
-			return l.flush(), true
-		}
-		if open--; open == 0 {
-			if open, err = listingPull, pull(); err != nil {
-				return err, false
-			}
+		if err != nil || done {
+			return err, done
 		}
 	}
+}
+
+func (l *listing) pull() error {
+	l.open = listingPull
+	body := fmt.Appendf(nil, `{"batch":%d,"expires":%d,"idle_heartbeat":%d}`, listingPull, 3*l.opts.Heartbeat+time.Second, l.opts.Heartbeat)
+	return l.nc.PublishRequest(l.api+"CONSUMER.MSG.NEXT."+l.opts.Stream+"."+l.consumer, l.inbox, body)
+}
+
+// next waits for a message. What has come is taken first: f may have taken longer than silence may last.
+func (l *listing) next(ctx context.Context, ch <-chan *nats.Msg, silence *time.Timer) (*nats.Msg, error) {
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	select {
+	case m := <-ch:
+		return m, nil
+	default:
+	}
+	silence.Reset(l.opts.Heartbeat * 5 / 2)
+	select {
+	case m := <-ch:
+		return m, nil
+	case <-silence.C:
+		return nil, &reset{reason: "silence"}
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// control takes the status of a pull. done is as session's.
+func (l *listing) control(m *nats.Msg) (err error, done bool) {
+	status := m.Header.Get("Status")
+	switch status {
+	case "100":
+		delivered, ok1 := parseUint(m.Header.Get("Nats-Last-Consumer"))
+		scanned, ok2 := parseUint(m.Header.Get("Nats-Last-Stream"))
+		switch {
+		case ok1 && delivered > l.came:
+			return &reset{reason: "gap"}, false
+		case ok1 && ok2 && scanned >= l.upTo:
+			return l.flush(), true
+		}
+		return nil, false
+	case "404", "408":
+		return l.pull(), false
+	}
+	return &reset{"status", strings.TrimSpace(status + " " + m.Header.Get("Description"))}, false
+}
+
+// message takes one message of the stream. done is as session's.
+func (l *listing) message(m *nats.Msg) (err error, done bool) {
+	a, ok := parseAck(m.Reply)
+	if !ok || a.consumer != l.consumer {
+		return nil, false
+	}
+	if l.came++; a.consumerSeq != l.came {
+		return &reset{reason: "gap"}, false
+	}
+	if a.streamSeq > l.upTo {
+		return l.flush(), true
+	}
+	if err := l.take(m, a); err != nil {
+		return err, true
+	}
+	if a.streamSeq == l.upTo {
+		return l.flush(), true
+	}
+	if l.open--; l.open == 0 {
+		return l.pull(), false
+	}
+	return nil, false
 }
 
 // take adds one message to the batch.

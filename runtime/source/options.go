@@ -22,6 +22,7 @@ type Options struct {
 	Heartbeat    time.Duration // the server's sign of life while it has nothing to send; default 1s. After 2.5 of silence the session ends
 	Refresh      time.Duration // the stream's leader is asked for its state this often; default 10s
 	ClockSlack   time.Duration // how far behind the server's clock that of an idle fold is; default 10s, which leaders' clocks may differ by
+	Settle       time.Duration // how long a stream may end before the cursor until it counts as rewound: a leader may know less than the follower that served us; default 10s, of a mirror three times as long
 	BatchRecords int           // updates in a batch, at most; default 16384
 	BatchBytes   int           // bytes in a batch, at most, but for one larger message; default 8 MiB
 	Log          *slog.Logger  // default: discard
@@ -34,27 +35,23 @@ type Options struct {
 
 // Fixed by the design of the loop; a test may shorten them.
 type pace struct {
-	api       time.Duration // a request to the JetStream API
-	settle    time.Duration // how long a stream may stay behind the cursor before it counts as rewound
-	settleFar time.Duration // the same for a mirror
-	advance   time.Duration // an idle position is handed on at most this often
-	caughtUp  time.Duration // a position that only learned CaughtUp is handed on at most this often
-	healthy   time.Duration // a session that lasted this long starts the backoff anew
-	backoff   time.Duration // the first pause between two sessions, doubled up to the next
-	longest   time.Duration
-	denied    time.Duration // the longest pause after a permission violation
+	api      time.Duration // a request to the JetStream API
+	advance  time.Duration // an idle position is handed on at most this often
+	caughtUp time.Duration // a position that only learned CaughtUp is handed on at most this often
+	healthy  time.Duration // a session that lasted this long starts the backoff anew
+	backoff  time.Duration // the first pause between two sessions, doubled up to the next
+	longest  time.Duration
+	denied   time.Duration // the longest pause after a permission violation
 }
 
 var defaultPace = pace{
-	api:       2 * time.Second,
-	settle:    10 * time.Second,
-	settleFar: 30 * time.Second,
-	advance:   2 * time.Second,
-	caughtUp:  time.Minute,
-	healthy:   10 * time.Second,
-	backoff:   50 * time.Millisecond,
-	longest:   5 * time.Second,
-	denied:    30 * time.Second,
+	api:      2 * time.Second,
+	advance:  2 * time.Second,
+	caughtUp: time.Minute,
+	healthy:  10 * time.Second,
+	backoff:  50 * time.Millisecond,
+	longest:  5 * time.Second,
+	denied:   30 * time.Second,
 }
 
 func (o Options) withDefaults() Options {
@@ -84,6 +81,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Refresh <= 0 {
 		o.Refresh = 10 * time.Second
+	}
+	if o.Settle <= 0 {
+		o.Settle = 10 * time.Second
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)

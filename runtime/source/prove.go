@@ -44,9 +44,9 @@ func (r *reader) prove(ctx context.Context) (*streamInfo, error) {
 			return nil, err
 		}
 		stop := r.judge(info, p, detail)
-		settle, behind := r.pace.settle, info.State.LastSeq < r.pos.Seq
+		settle, behind := r.opts.Settle, info.State.LastSeq < r.pos.Seq
 		if info.Config.Mirror != nil {
-			settle = r.pace.settleFar
+			settle *= 3
 		}
 		patient := stop == nil || stop.Code == CodeRewound || info.Config.Mirror != nil && p != proofMismatch
 		switch {
@@ -70,10 +70,11 @@ func (r *reader) prove(ctx context.Context) (*streamInfo, error) {
 	}
 }
 
-// compare asks the leader for the anchors, newest first; the first one that it holds decides. If it holds none, the
-// message that follows the newest in time must also follow it in sequence.
+// compare asks the leader for the anchors, newest first; the first one that it holds decides. If it does not hold the
+// newest, the message that follows that one in time must also follow it in sequence.
 func (r *reader) compare(ctx context.Context, info *streamInfo) (p proof, detail string, err error) {
-	for _, a := range r.pos.Anchors {
+	p = proofUnknown
+	for i, a := range r.pos.Anchors {
 		if a.Seq < info.State.FirstSeq || a.Seq > info.State.LastSeq {
 			continue
 		}
@@ -84,19 +85,22 @@ func (r *reader) compare(ctx context.Context, info *streamInfo) (p proof, detail
 		if m == nil {
 			continue
 		}
-		if m.Time.UnixNano() == a.Time && xxh3.HashString(m.Subject) == a.Subject {
-			return proofMatch, "", nil
+		if m.Time.UnixNano() != a.Time || xxh3.HashString(m.Subject) != a.Subject {
+			return proofMismatch, fmt.Sprintf("seq %d was stored at %s and is now %q, stored at %s",
+				a.Seq, stamp(a.Time), m.Subject, stamp(m.Time.UnixNano())), nil
 		}
-		return proofMismatch, fmt.Sprintf("seq %d was stored at %s and is now %q, stored at %s",
-			a.Seq, stamp(a.Time), m.Subject, stamp(m.Time.UnixNano())), nil
+		if p = proofMatch; i == 0 {
+			return p, "", nil
+		}
+		break
 	}
 	if len(r.pos.Anchors) == 0 {
-		return proofUnknown, "", nil
+		return p, "", nil
 	}
 	newest := r.pos.Anchors[0]
 	m, err := r.messageSince(ctx, time.Unix(0, newest.Time).Add(clockSkew).UTC())
 	if err != nil || m == nil || m.Seq > newest.Seq {
-		return proofUnknown, "", err
+		return p, "", err
 	}
 	return proofMismatch, fmt.Sprintf("seq %d was stored at %s, but seq %d is of %s",
 		newest.Seq, stamp(newest.Time), m.Seq, stamp(m.Time.UnixNano())), nil
@@ -115,7 +119,7 @@ func (r *reader) judge(info *streamInfo, p proof, detail string) *Stop {
 		return &Stop{
 			Code: CodeDiverged,
 			Text: fmt.Sprintf("stream %s holds another history than the one that was folded up to %d: %s", info.Config.Name, pos.Seq, detail),
-			Hint: "it was probably restored from an older copy and written since; rebuild the fold from the stream",
+			Hint: "it was probably restored from an older copy and written since",
 		}
 	case !same && p != proofMatch:
 		if detail == "" {
@@ -125,7 +129,7 @@ func (r *reader) judge(info *streamInfo, p proof, detail string) *Stop {
 			Code: CodeRecreated,
 			Text: fmt.Sprintf("stream %s was created at %s, the cursor is of one created at %s: %s",
 				info.Config.Name, stamp(info.Created.UnixNano()), stamp(pos.Created), detail),
-			Hint: "the stream was deleted and made again; rebuild the fold from it, or bring the old stream back",
+			Hint: "the stream was deleted and made again; bring the old one back, if that was a mistake",
 		}
 	case behind && mirror && p == proofMatch:
 		return nil // a mirror may end before its origin did when that was purged; the consumer waits for the next seq
@@ -134,7 +138,9 @@ func (r *reader) judge(info *streamInfo, p proof, detail string) *Stop {
 			Code: CodeRewound,
 			Text: fmt.Sprintf("stream %s ends at %d, below the cursor %d: messages that were folded are gone from its end (anchors: %s)",
 				info.Config.Name, last, pos.Seq, p),
-			Hint: "the server lost its tail, or an older copy was restored; rebuild the fold, or bring the newer copy back",
+			Hint: "the server lost its tail, or an older copy was restored; bring the newer copy back, if there is one",
+
+			Anchored: p == proofMatch && same,
 		}
 	}
 	return nil
@@ -169,7 +175,7 @@ func (r *reader) doubt(info *streamInfo) {
 	if expires && c.SubjectDeleteMarkerTTL == 0 && !r.opts.KeyingMessage {
 		r.warnOnce("stream expires messages without leaving a marker: they are dropped by the server's clock, some seconds late; a subject delete marker TTL makes that exact", "max_age", c.MaxAge)
 	}
-	if c.Discard == jetstream.DiscardOld && (c.MaxBytes > 0 || c.MaxMsgs > 0) {
+	if discards(c) {
 		r.warnOnce("stream evicts its oldest messages without leaving a marker: a sweep finds them", "max_bytes", c.MaxBytes, "max_msgs", c.MaxMsgs)
 	}
 	if c.PersistMode == jetstream.AsyncPersistMode {

@@ -37,6 +37,9 @@ type reader struct {
 		idleAt   time.Time // when the last one without updates was
 	}
 
+	consumer string   // of the session that is under way, "" before it is made
+	unsure   []string // consumers that may still be there: the connection may have been dead, or nobody led the cluster
+
 	lastReason string // of the reset last logged as a warning
 	lastWarned time.Time
 }
@@ -80,7 +83,7 @@ var errDisconnected = &reset{reason: "disconnected"}
 
 // run is one session after another. See the package comment.
 func (r *reader) run(ctx context.Context) error {
-	pause := r.pace.backoff
+	pause := backoff{next: r.pace.backoff}
 	mute := 0 // sessions in a row that ended because nothing came
 	for {
 		if err := r.awaitConnection(ctx); err != nil {
@@ -98,6 +101,7 @@ func (r *reader) run(ctx context.Context) error {
 		if err := r.flush(ctx); err != nil { // nobody knows how long the next session takes to come
 			return err
 		}
+		r.doubtDelete()
 		switch r.logReset(err) {
 		case "silence", "timeout":
 			if mute++; mute >= 3 {
@@ -112,13 +116,38 @@ func (r *reader) run(ctx context.Context) error {
 			longest = r.pace.denied
 		}
 		if time.Since(began) > r.pace.healthy {
-			pause = r.pace.backoff
+			pause.next = r.pace.backoff
 		}
-		if err := r.pauseFor(ctx, pause/2+rand.N(pause/2+1)); err != nil {
+		if err := r.pauseFor(ctx, pause.take(longest)); err != nil {
 			return err
 		}
-		pause = min(2*pause, longest)
 	}
+}
+
+// doubtDelete keeps the name of a consumer whose deletion may have been lost with what ended its session.
+func (r *reader) doubtDelete() {
+	if r.consumer == "" {
+		return
+	}
+	r.unsure = append(r.unsure[max(0, len(r.unsure)-15):], r.consumer) // the others expire
+}
+
+// deleteUnsure deletes again what may still be there, now that the server has just made another.
+func (r *reader) deleteUnsure() {
+	for _, name := range r.unsure {
+		r.forgetConsumer(name)
+	}
+	r.unsure = nil
+}
+
+// A backoff is how long to wait between attempts: each time twice as long, and not when everybody else tries again.
+type backoff struct{ next time.Duration }
+
+// take returns how long to wait now: half of it and up to as much again, by chance. The next wait is no longer than longest.
+func (b *backoff) take(longest time.Duration) time.Duration {
+	d := b.next/2 + rand.N(b.next/2+1)
+	b.next = min(2*b.next, longest)
+	return d
 }
 
 // awaitConnection returns when the connection is up.

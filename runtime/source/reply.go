@@ -1,5 +1,7 @@
 package source
 
+import "strings"
+
 // An ack is what the reply subject of a delivered message says:
 //
 //	$JS.ACK.<stream>.<consumer>.<delivered>.<stream seq>.<consumer seq>.<time, ns>.<pending>
@@ -11,38 +13,42 @@ type ack struct {
 	time        int64
 }
 
-// parseAck reads a reply subject without allocating. Neither stream, consumer nor domain can hold a dot.
+// parseAck reads a reply subject without allocating. Neither stream, consumer nor domain can hold a dot. It is called
+// for each message: it looks at each byte of the numbers once, and leaves the rest to instructions that look for a dot.
 func parseAck(reply string) (a ack, ok bool) {
-	const prefix = "$JS.ACK."
-	if len(reply) < len(prefix) || reply[:len(prefix)] != prefix {
+	rest, ok := strings.CutPrefix(reply, "$JS.ACK.")
+	if !ok {
 		return a, false
 	}
-	var tokens [11]string // all that we look at: a later format may have more
-	n, start := 0, 0
-	for i := 0; i <= len(reply); i++ {
-		if i < len(reply) && reply[i] != '.' {
-			continue
-		}
-		if n < len(tokens) {
-			tokens[n] = reply[start:i]
-		}
-		n++
-		start = i + 1
-	}
-	at := 2 // the token of the stream
-	switch {
-	case n == 9:
-	case n >= 11:
-		at = 4
+	switch dots := strings.Count(rest, "."); {
+	case dots == 6:
+	case dots >= 8: // a later format may have more
+		rest = skipToken(skipToken(rest))
 	default:
 		return a, false
 	}
-	a.consumer = tokens[at+1]
-	streamSeq, ok1 := parseUint(tokens[at+3])
-	consumerSeq, ok2 := parseUint(tokens[at+4])
-	time, ok3 := parseUint(tokens[at+5])
+	a.consumer, rest, _ = strings.Cut(skipToken(rest), ".")
+	streamSeq, rest, ok1 := cutUint(skipToken(rest))
+	consumerSeq, rest, ok2 := cutUint(rest)
+	time, _, ok3 := cutUint(rest)
 	a.streamSeq, a.consumerSeq, a.time = streamSeq, consumerSeq, int64(time)
 	return a, ok1 && ok2 && ok3 && streamSeq > 0 && consumerSeq > 0
+}
+
+func skipToken(s string) string { return s[strings.IndexByte(s, '.')+1:] }
+
+// cutUint reads the number before the first dot, as parseUint does, and returns what follows the dot.
+func cutUint(s string) (v uint64, rest string, ok bool) {
+	n := 0
+	for n < len(s) && s[n] != '.' {
+		d := s[n] - '0'
+		if d > 9 {
+			return 0, "", false
+		}
+		v = v*10 + uint64(d)
+		n++
+	}
+	return v, s[min(n+1, len(s)):], 1 <= n && n <= 19
 }
 
 // parseUint is strconv.ParseUint for what a server writes: 1 to 19 digits.

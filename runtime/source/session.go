@@ -40,16 +40,19 @@ func (r *reader) pullExpires() time.Duration { return max(30*time.Second, 3*r.op
 // returns nil.
 func (r *reader) session(ctx context.Context) error {
 	r.note(func(st *Status) { st.State = StateProving })
+	r.consumer = ""
 	info, err := r.prove(ctx)
 	if err != nil {
 		return err
 	}
 	s := &session{name: r.newConsumerName(), inbox: r.nc.NewInbox(), mark: r.journal.mark()}
 	s.subject = r.api + "CONSUMER.MSG.NEXT." + r.opts.Stream + "." + s.name
+	r.consumer = s.name
 	defer r.dropConsumer(ctx, s.name)
 	if err := r.createConsumer(ctx, info, consumer{name: s.name, filter: r.filter, after: r.pos.Seq}); err != nil {
 		return err
 	}
+	r.deleteUnsure()
 	// The stream may have been made anew between the proof and the consumer. From here on that would end the consumer.
 	again, err := r.streamInfo(ctx)
 	if err != nil {

@@ -156,6 +156,41 @@ func (s *Source) Run(ctx context.Context, from store.Position, p Pipe) error {
 	return err
 }
 
+// An Incarnation is a stream as its leader sees it.
+type Incarnation struct {
+	Created int64 // ns since 1970
+	LastSeq uint64
+}
+
+// Adopt takes the stream as it is for the one that is read from now on, whatever was folded: List lists it. It is for
+// after Run has returned.
+func (s *Source) Adopt(ctx context.Context) (Incarnation, error) {
+	info, err := s.streamInfo(ctx)
+	if err != nil {
+		return Incarnation{}, err
+	}
+	if stop := refuse(info); stop != nil {
+		return Incarnation{}, stop
+	}
+	s.learn(info)
+	return Incarnation{info.Created.UnixNano(), info.State.LastSeq}, nil
+}
+
+// Look returns the source's status with what the leader says of the stream's limits and its first message now.
+func (s *Source) Look(ctx context.Context) (Status, error) {
+	st := s.Status()
+	info, err := s.streamInfo(ctx)
+	if err != nil {
+		return st, err
+	}
+	if !info.Created.Equal(st.Created) {
+		return st, fmt.Errorf("source: the stream was made anew at %s", info.Created)
+	}
+	st.FirstSeq, st.AsOf, st.MaxAge, st.TTL = info.State.FirstSeq, info.TS, int64(info.Config.MaxAge), info.Config.AllowMsgTTL
+	st.Discards = discards(&info.Config)
+	return st, nil
+}
+
 // Heard has a value when the stream's leader has spoken since it was last received from: Status has what it said.
 func (s *Source) Heard() <-chan struct{} { return s.heard }
 

@@ -37,6 +37,7 @@ type Status struct {
 	AsOf     time.Time // the server's time of the leader's last word: Messages, Subjects and FirstSeq are of it
 	AsOfSeq  uint64    // the stream's last seq by that word
 	MaxAge   int64     // the stream's, ns, by that word; 0 = none
+	Discards bool      // the oldest messages go when the stream is full: only in what Look returns
 	TTL      bool      // messages may have a time to live of their own, by that word
 	Doubt    string    // why the rows should be compared with the stream: the last of the Doubt… constants that was found
 	Doubts   uint64    // how often one was found

@@ -24,6 +24,8 @@ type Stop struct {
 	Code string // one of the codes above
 	Text string // what is wrong, with the evidence
 	Hint string // how to mend it
+
+	Anchored bool // with CodeRewound: the stream holds what was folded, up to where it ends
 }
 
 func (s *Stop) Error() string { return s.Code + ": " + s.Text }

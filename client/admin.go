@@ -1,0 +1,41 @@
+package client
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+)
+
+// Admin actions. A running foldrun carries them out for whoever may open the socket admin.sock in its data directory;
+// its HTTP address only answers reads.
+
+// Rebuild has a fold built anew from its stream, beside the generation that serves; the new one replaces it once it has
+// caught up, unless it lost too much. It returns once that is under way.
+func (c *Client) Rebuild(ctx context.Context, fold string) error {
+	return c.act(ctx, fold, "rebuild", nil, nil)
+}
+
+// Resume has a fold go on that stopped, or whose build did. With acceptLoss, what stopped it for the sake of rows that
+// would be lost is accepted. It returns once that is under way.
+func (c *Client) Resume(ctx context.Context, fold string, acceptLoss bool) error {
+	q := url.Values{}
+	if acceptLoss {
+		q.Set("accept_loss", "1")
+	}
+	return c.act(ctx, fold, "resume", q, nil)
+}
+
+// Repair has the source keys of a fold compared with those of its stream, and what differs mended.
+func (c *Client) Repair(ctx context.Context, fold string) (*KeyReport, error) {
+	r := new(KeyReport)
+	return r, c.act(ctx, fold, "repair", nil, r)
+}
+
+// act has a fold do something.
+func (c *Client) act(ctx context.Context, fold, action string, q url.Values, reply any) error {
+	if reply == nil {
+		reply = new(struct{})
+	}
+	_, err := c.send(ctx, http.MethodPost, "/v1/folds/"+url.PathEscape(fold)+"/"+action, q, reply)
+	return err
+}

@@ -1,0 +1,102 @@
+package runtime
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/foldrun/foldrun/hint"
+)
+
+// A command is what an operator asks of a fold.
+type command struct {
+	rebuild bool // else: resume
+	accept  bool
+	reply   chan error
+}
+
+// Rebuild has the fold build a generation anew from its stream, beside the one that serves, and switch to it if the
+// gates let it. One that is held, or failed, is dropped first. It returns once that is under way.
+func (f *Fold) Rebuild(ctx context.Context) error { return f.ask(ctx, command{rebuild: true}) }
+
+// Resume has a fold that stopped, or whose build did, go on. With accept, the operator accepts what that loses: a switch
+// that is held is made, and a stream with another history is followed. It returns once that is under way.
+func (f *Fold) Resume(ctx context.Context, accept bool) error {
+	return f.ask(ctx, command{accept: accept})
+}
+
+func (f *Fold) ask(ctx context.Context, c command) error {
+	if f.broken != nil {
+		return hint.Error(fmt.Errorf("fold %s cannot run: %w", f.opt.Name, f.broken), "mend that, and start foldrun again")
+	}
+	c.reply = make(chan error, 1)
+	select {
+	case f.commands <- c:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	return <-c.reply
+}
+
+// obey carries out a command while the fold runs.
+func (s *supervisor) obey(ctx context.Context, c command) error {
+	switch {
+	case c.rebuild && s.next != nil && s.held == nil:
+		return fmt.Errorf("fold %s: generation %s is being built already", s.opt.Name, s.next.db.Generation())
+	case c.rebuild:
+		if err := s.drop(); err != nil {
+			return err
+		}
+		return s.begin(s.cause)
+	case s.next != nil && s.held != nil && c.accept:
+		return s.change()
+	case s.next != nil && s.held != nil:
+		return hint.Error(fmt.Errorf("fold %s: %w", s.opt.Name, s.held), "%s", HintOf(s.held))
+	case s.held != nil: // the build failed
+		s.grant(s.held, c.accept)
+		s.set(func() { s.held = nil })
+		return s.begin(s.cause)
+	case c.accept && s.next != nil:
+		s.accept.Store(true)
+		return nil
+	}
+	return hint.Error(fmt.Errorf("fold %s is not stopped", s.opt.Name), "foldrun status %s says what it does", s.opt.Name)
+}
+
+// drop removes what is being built.
+func (s *supervisor) drop() error {
+	s.building.halt()
+	if s.next != nil {
+		if err := s.next.db.Close(); err != nil {
+			return err
+		}
+	}
+	s.building = running{}
+	s.release()
+	s.set(func() { s.next, s.held = nil, nil })
+	s.retire()
+	return s.dir.Finish(s.opt.Name)
+}
+
+// keep runs the fold until ctx is done, again after each stop that an operator ends.
+func (f *Fold) keep(ctx context.Context) {
+	for more := true; more; more = f.restart(ctx) {
+		f.Run(ctx)
+	}
+}
+
+// restart waits, after Run has returned, for a command that has the fold run again. It returns false when ctx is done.
+func (f *Fold) restart(ctx context.Context) bool {
+	if f.broken != nil {
+		<-ctx.Done()
+		return false
+	}
+	select {
+	case c := <-f.commands:
+		f.rebuild.Store(c.rebuild)
+		f.grant(f.stopped, c.accept)
+		c.reply <- nil
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

@@ -1,0 +1,179 @@
+package runtime
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/foldrun/foldrun/runtime/source"
+	"github.com/foldrun/foldrun/store"
+)
+
+// A follower is one generation of a fold, open, and what follows the source into it.
+type follower struct {
+	*Fold
+	db     *store.DB
+	build  bool // nobody reads it yet
+	counts counter
+	over   bool // quarantine was over the budget that the operator lifted; owned by the committer
+
+	// guarded by Fold.mu
+	src      *source.Source // nil until it is open
+	sweeper  *sweeper       // while it runs
+	swept    *SweepReport   // the last one
+	startSeq uint64         // the cursor when the generation was opened
+	paused   error          // why nothing is committed, a *Stop
+}
+
+func (f *Fold) follower(db *store.DB, build bool) *follower {
+	return &follower{Fold: f, db: db, build: build, startSeq: db.State().Position().Seq}
+}
+
+// run follows the source into the generation until ctx is done, then finishes what was read. It returns nil then.
+func (g *follower) run(ctx context.Context) error {
+	o := g.opt.Source
+	o.Due = g.due
+	src, err := source.Open(ctx, g.opt.Conn, o)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return err
+	}
+	g.set(func() { g.src = src })
+	workers, err := g.workers(ctx)
+	if err != nil {
+		return &Stop{CodeModule, fmt.Errorf("fold %s: %w", g.opt.Name, err)}
+	}
+	defer func() {
+		for _, t := range workers {
+			t.worker.Close(context.WithoutCancel(ctx))
+		}
+	}()
+	ctx, done := context.WithCancel(ctx)
+	var syncing sync.WaitGroup
+	syncing.Go(func() { g.syncSeconds(ctx) })
+	defer syncing.Wait()
+	defer done()
+	p := &pipeline{fold: g, db: g.db, pipe: source.NewPipe(g.opt.Batches), aside: make(chan *aside), over: make(chan struct{})}
+	p.sweeper = newSweeper(p, src)
+	g.set(func() { g.sweeper = p.sweeper })
+	defer g.set(func() { g.sweeper = nil })
+	at := g.db.State().Position()
+	g.log.Info("fold started", "generation", g.db.Generation(), "stream", g.id.Stream, "seq", at.Seq, "build", g.build)
+	if err := p.run(ctx, workers); err != nil {
+		return err
+	}
+	at = g.db.State().Position()
+	g.log.Info("fold stopped", "seq", at.Seq)
+	return nil
+}
+
+// feed reads the source into the pipeline. Where the stream is found to hold another history than the one that was
+// folded, and that may be mended in place, it is, and reading goes on.
+func (p *pipeline) feed(ctx context.Context) error {
+	for {
+		err := p.sweeper.src.Run(ctx, p.db.State().Position(), p.pipe)
+		stop := divergence(err)
+		if stop == nil || !p.fold.mends(stop) {
+			return err
+		}
+		err = p.reconcile(ctx, stop)
+		var held *Stop
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case errors.As(err, &held), errors.Is(err, store.ErrClosed):
+			return err
+		case err != nil: // the next proof finds the same, once the server answers
+			p.fold.log.Warn("not reconciled", "code", stop.Code, "err", err)
+		}
+	}
+}
+
+// caughtUp says whether everything that the stream held by its leader's last word is committed.
+func (g *follower) caughtUp() bool {
+	g.mu.Lock()
+	src := g.src
+	g.mu.Unlock()
+	if src == nil {
+		return false
+	}
+	st := src.Status()
+	return st.CaughtUp && st.State == source.StateReading && g.db.State().Position().Seq >= st.Seq
+}
+
+// due says whether anything expires at now, or would have to be judged anew, under the stream's MaxAge.
+func (g *follower) due(now, maxAge int64) bool {
+	if g.guards.off(guardClock) {
+		return false
+	}
+	if g.opt.OnEvict == evictKeep {
+		maxAge = 0
+	}
+	n, err := g.db.Due(now, maxAge, 1)
+	return n > 0 || err != nil || g.db.State().MaxAge != maxAge
+}
+
+// workers starts one transformer a worker, each with an instance: a module that cannot start stops the fold now.
+func (g *follower) workers(ctx context.Context) ([]*transformer, error) {
+	var all []*transformer
+	for range g.opt.Workers {
+		all = append(all, g.transformer())
+	}
+	return all, all[0].worker.Warm(ctx)
+}
+
+func (g *follower) transformer() *transformer {
+	return &transformer{worker: g.module.Worker(), module: g.module.Digest(), wantsDelete: g.module.Manifest().WantsDelete(),
+		byMessage: g.opt.Source.KeyingMessage, keep: g.opt.OnEvict == evictKeep, keepsGood: g.opt.OnError == OnErrorKeep,
+		removed: map[int32]bool{}, limit: 2 * g.opt.Source.BatchBytes, guards: g.guards}
+}
+
+// syncSeconds is the background half of sync = "1s".
+func (g *follower) syncSeconds(ctx context.Context) {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for g.dir.Sync() == store.SyncSecond {
+		select {
+		case <-tick.C:
+			if err := g.db.Flush(); err != nil {
+				g.log.Warn("sync failed", "err", err)
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// pause notes why nothing is committed, once; nil ends the pause.
+func (g *follower) pause(why *Stop) {
+	g.mu.Lock()
+	changed := (g.paused == nil) != (why == nil)
+	g.mu.Unlock()
+	if !changed {
+		return
+	}
+	if why == nil {
+		g.set(func() { g.paused = nil })
+		g.log.Info("fold goes on")
+		return
+	}
+	g.set(func() { g.paused = why })
+	g.log.Warn("fold paused", "code", why.Code, "err", why.Err, "hint", HintOf(why))
+}
+
+// divergence returns why a source ended, if that is that its stream holds another history than the one that was folded.
+func divergence(err error) *source.Stop {
+	var stop *source.Stop
+	if !errors.As(err, &stop) {
+		return nil
+	}
+	switch stop.Code {
+	case source.CodeRewound, source.CodeDiverged, source.CodeRecreated:
+		return stop
+	}
+	return nil
+}

@@ -1,0 +1,46 @@
+package runtime
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/foldrun/foldrun/hint"
+	"github.com/foldrun/foldrun/store"
+)
+
+// gate switches to the generation that is being built once it has caught up, if what it holds is not less than half of
+// what serves. Else the fold holds: the old generation serves on, and an operator decides.
+func (s *supervisor) gate() error {
+	g := s.next
+	if s.held != nil || !g.caughtUp() {
+		return nil
+	}
+	if !s.accept.Load() && s.cur != nil {
+		if why := fewerRows(s.cur.db, g.db); why != nil {
+			held := &Stop{CodeHeld, hint.Error(fmt.Errorf("generation %s is built and does not serve: %w", g.db.Generation(), why),
+				"if that is as it should be: foldrun resume %s --accept-loss; else mend the source, then: foldrun rebuild %s", s.opt.Name, s.opt.Name)}
+			s.log.Error("switch held", "code", held.Code, "err", held.Err, "hint", HintOf(held))
+			s.set(func() { s.held = held })
+			return nil
+		}
+	}
+	return s.change()
+}
+
+// errFewer says that a switch would lose too much.
+var errFewer = errors.New("less than half of what serves")
+
+// fewerRows compares the indexes that both generations have.
+func fewerRows(old, built *store.DB) error {
+	was, is := old.State(), built.State()
+	for i, x := range built.Indexes() {
+		j := slices.IndexFunc(old.Indexes(), func(y store.IndexSpec) bool { return y.Name == x.Name })
+		if j >= 0 && tooFew(is.Indexes[i].Rows, was.Indexes[j].Rows) {
+			return fmt.Errorf("its index %s has %d rows, the one that serves %d: %w", x.Name, is.Indexes[i].Rows, was.Indexes[j].Rows, errFewer)
+		}
+	}
+	return nil
+}
+
+func tooFew(is, was uint64) bool { return is < was-was/2 }

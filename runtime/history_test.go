@@ -1,0 +1,318 @@
+package runtime
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/foldrun/foldrun/runtime/source"
+	"github.com/foldrun/foldrun/store"
+)
+
+// A restorable site is one whose server can be stopped, and its streams put back to an older copy.
+type restorable struct {
+	*site
+	older string // the copy
+}
+
+// restart stops the server, does something to what it holds, starts it, and waits until the client is back.
+func (s *restorable) restart(do func() error) {
+	s.t.Helper()
+	status := s.nc.StatusChanged(nats.CONNECTED)
+	defer s.nc.RemoveStatusListener(status)
+	s.Stop()
+	check(s.t, do())
+	s.again()
+	<-status
+	for s.Health() != nil {
+		check(s.t, s.nc.FlushTimeout(patience)) // a round trip
+	}
+}
+
+// copy keeps a copy of what the server holds.
+func (s *restorable) copy() {
+	s.t.Helper()
+	s.restart(func() error { return os.CopyFS(s.older, os.DirFS(s.dir)) })
+}
+
+// restore puts the copy back.
+func (s *restorable) restore() {
+	s.t.Helper()
+	s.restart(func() error {
+		if err := os.RemoveAll(s.dir); err != nil {
+			return err
+		}
+		return os.CopyFS(s.dir, os.DirFS(s.older))
+	})
+}
+
+// anew deletes the stream and makes it again.
+func (k *keeper) anew() {
+	k.t.Helper()
+	c := k.stream().CachedInfo().Config
+	check(k.t, k.js.DeleteStream(k.t.Context(), k.name))
+	must(k.js.CreateStream(k.t.Context(), c))(k.t)
+}
+
+// A history is one way in which a stream turns out to hold another history than the one that was folded: the keys a to
+// d, of which b and c were written twice, e, and the deletion of a.
+type history struct {
+	name string
+	do   func(s *restorable, k *keeper)
+	code string
+	mend bool // in place, whatever the policy
+	held bool // it loses too much
+}
+
+var histories = []history{
+	{name: "made anew", code: source.CodeRecreated, do: func(s *restorable, k *keeper) {
+		k.anew()
+		k.keys("b", "x", "y")
+	}},
+	{name: "made anew, and longer", code: source.CodeRecreated, do: func(s *restorable, k *keeper) {
+		k.anew()
+		for range 5 {
+			k.keys("b", "x", "y", "z")
+		}
+	}},
+	{name: "made anew, and empty", code: source.CodeRecreated, held: true, do: func(s *restorable, k *keeper) { k.anew() }},
+	{name: "made anew, and emptier", code: source.CodeRecreated, held: true, do: func(s *restorable, k *keeper) {
+		k.anew()
+		for range 20 {
+			k.keys("b")
+		}
+	}},
+	{name: "tail lost", code: source.CodeRewound, mend: true, do: func(s *restorable, k *keeper) { s.restore() }},
+	{name: "restored, and written since", code: source.CodeDiverged, do: func(s *restorable, k *keeper) {
+		s.restore()
+		k.keys("v", "w", "x", "y", "z")
+	}},
+}
+
+// begin folds what a history contradicts.
+func (h *history) begin(t *testing.T, o FoldOptions) (*restorable, *keeper) {
+	t.Helper()
+	s := &restorable{newSite(t), filepath.Join(t.TempDir(), "older")}
+	k := s.newKeeper(jetstream.StreamConfig{Name: "E", MaxMsgsPerSubject: 1})
+	k.opt.Source.Settle = 500 * time.Millisecond
+	k.opt.OnDiverged, k.opt.OnEvict = o.OnDiverged, o.OnEvict
+	k.run()
+	k.keys("a", "b", "c", "d", "b")
+	k.r.reach(5)
+	s.copy()
+	k.keys("c", "e")
+	purge(jetstream.WithPurgeSubject(k.prefix + "a"))(k)
+	k.r.reach(7)
+	k.r.sweep(true)
+	k.agree(4)
+	return s, k
+}
+
+// TestHistories has a stream turn out to hold another history, while the fold follows it and while it is away. What is
+// read meanwhile is the old rows or the new ones, never a mixture.
+func TestHistories(t *testing.T) {
+	for _, policy := range []Divergence{DivergedRebuild, DivergedReconcile} {
+		for _, away := range []bool{false, true} {
+			for _, h := range histories {
+				t.Run(fmt.Sprintf("%s/%s/away %v", policy, h.name, away), func(t *testing.T) {
+					t.Parallel()
+					h.try(t, policy, away)
+				})
+			}
+		}
+	}
+}
+
+func (h *history) try(t *testing.T, policy Divergence, away bool) {
+	s, k := h.begin(t, FoldOptions{OnDiverged: policy})
+	was, generation := k.standing(), k.r.Store().Generation()
+	if away {
+		k.away(func() { h.do(s, k) })
+	} else {
+		h.do(s, k)
+	}
+	inPlace := h.mend || policy == DivergedReconcile
+	if h.held {
+		k.r.await("a hold", func(st Status) bool { return st.Code == CodeHeld })
+		if st := k.r.Status(); !strings.Contains(st.Hint, "--accept-loss") || !maps.Equal(k.standing(), was) {
+			t.Errorf("held: %+v; the rows are %q", st, k.standing())
+		}
+		k.accept()
+	}
+	k.settle(was, !inPlace)
+	if is := k.r.Store().Generation(); (is == generation) != inPlace {
+		t.Errorf("generation %s became %s", generation, is)
+	}
+	if n := len(must(k.r.dir.Generations("f"))(t)); n != 1 && inPlace {
+		t.Errorf("%d generations are there", n)
+	}
+	k.keys("after")
+	k.agree(len(k.retained()))
+	k.halt()
+	if all := must(os.ReadDir(filepath.Join(k.path, "folds", "f")))(t); len(all) != 2 {
+		t.Errorf("left behind: %v", all)
+	}
+}
+
+// accept accepts what is lost, as an operator does, and runs the fold again if it stopped.
+func (k *keeper) accept() {
+	k.t.Helper()
+	select {
+	case <-k.r.done:
+		dir, f := k.r.dir, k.r.Fold
+		f.accept.Store(true)
+		k.r = run(k.t, dir, f)
+	default:
+		check(k.t, k.r.Resume(k.t.Context(), true))
+	}
+}
+
+// settle waits until the rows are those of the stream. With whole, what is read until then is all the old rows.
+func (k *keeper) settle(was map[string]string, whole bool) {
+	k.t.Helper()
+	want := k.retained()
+	k.r.await("the new rows", func(Status) bool {
+		if k.r.Store() == nil {
+			return false
+		}
+		is := k.standing()
+		if whole && !maps.Equal(is, was) && !maps.Equal(is, want) {
+			k.t.Errorf("read %q, which is neither %q nor %q", is, was, want)
+		}
+		return maps.Equal(is, want)
+	})
+	k.agree(len(want))
+}
+
+// TestHalt has folds whose policy is to halt, or to keep what is evicted, stop until an operator accepts the loss.
+func TestHalt(t *testing.T) {
+	for _, o := range []FoldOptions{{OnDiverged: DivergedHalt}, {OnEvict: "keep"}} {
+		for _, h := range histories {
+			t.Run(fmt.Sprintf("%s%s/%s", o.OnDiverged, o.OnEvict, h.name), func(t *testing.T) {
+				t.Parallel()
+				s, k := h.begin(t, o)
+				was := k.standing()
+				h.do(s, k)
+				err := k.r.wait()
+				if code, _ := Describe(err); code != h.code || !strings.Contains(HintOf(err), "--accept-loss") {
+					t.Errorf("stopped by %v; hint %q", err, HintOf(err))
+				}
+				if !maps.Equal(k.standing(), was) {
+					t.Errorf("the rows are %q, they were %q", k.standing(), was)
+				}
+				k.accept()
+				k.settle(was, false)
+				k.halt()
+			})
+		}
+	}
+}
+
+// TestRebuild builds a generation anew because an operator says so, twice, and again under a daemon that restarts a
+// stopped fold.
+func TestRebuild(t *testing.T) {
+	k := newSite(t).newKeeper(jetstream.StreamConfig{Name: "E", MaxMsgsPerSubject: 1})
+	k.run()
+	k.keys("a", "b")
+	k.agree(2)
+	first := k.r.Store().Generation()
+	for _, want := range []string{first + "-2", first + "-3"} {
+		check(t, k.r.Rebuild(t.Context()))
+		k.r.await("a switch", func(Status) bool { return k.r.Store().Generation() == want })
+		k.agree(2)
+	}
+	k.keys("c")
+	k.agree(3)
+	var refused error
+	if refused = k.r.Resume(t.Context(), false); refused == nil {
+		t.Error("a fold that follows was resumed")
+	}
+	k.halt()
+	k.run()
+	k.agree(3)
+	if is := k.r.Store().Generation(); is != first+"-3" {
+		t.Errorf("after a restart generation %s serves", is)
+	}
+	k.halt()
+}
+
+// TestBuildGoesOn stops a fold while it holds a build: the next run goes on with that one, holds again, and a rebuild
+// drops it.
+func TestBuildGoesOn(t *testing.T) {
+	k := newSite(t).newKeeper(jetstream.StreamConfig{Name: "E", MaxMsgsPerSubject: 1})
+	k.run()
+	k.keys("a", "b", "c", "d")
+	k.agree(4)
+	k.anew()
+	k.keys("a")
+	held := func(st Status) bool { return st.Code == CodeHeld }
+	k.r.await("a hold", held)
+	built := k.r.Status().Build.Generation
+	k.halt()
+	k.run()
+	k.r.await("a hold again", held)
+	if is := k.r.Status().Build.Generation; is != built {
+		t.Errorf("generation %s was being built, now it is %s", built, is)
+	}
+	k.keys("b", "c", "d")
+	check(t, k.r.Rebuild(t.Context()))
+	k.r.await("a switch", func(st Status) bool { return st.Build == nil && st.Code == "" })
+	k.agree(4)
+	k.halt()
+}
+
+// TestOneBuildAtATime has all folds of a daemon build anew at once.
+func TestOneBuildAtATime(t *testing.T) {
+	s := newSite(t)
+	kv := s.bucket("B", 1)
+	last := s.put(kv, "k", []byte("ax=1"))
+	dir := openDir(t, t.TempDir(), store.Options{Memory: must(store.SplitMemory(128<<20, 5, 0))(t)})
+	var folds []*Fold
+	for i := range 4 {
+		o := s.modelFold("B")
+		o.Name = fmt.Sprint("f", i)
+		folds = append(folds, must(NewFold(t.Context(), dir, o))(t))
+	}
+	d := NewDaemon(dir, folds)
+	ctx, end := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		d.Run(ctx)
+	}()
+	for _, f := range folds {
+		r := &runner{Fold: f, t: t, done: done}
+		r.reach(last)
+		check(t, f.Rebuild(t.Context()))
+	}
+	for _, f := range folds {
+		r := &runner{Fold: f, t: t, done: done}
+		r.await("a switch", func(st Status) bool {
+			if building(folds) > 1 {
+				t.Error("two folds build at once")
+			}
+			return strings.HasSuffix(st.Generation, "-2")
+		})
+	}
+	end()
+	<-done
+	check(t, d.Close(context.WithoutCancel(t.Context())))
+	check(t, dir.Close())
+}
+
+func building(folds []*Fold) (n int) {
+	for _, f := range folds {
+		if f.Status().Build != nil {
+			n++
+		}
+	}
+	return n
+}

@@ -1,0 +1,153 @@
+package serve
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/foldrun/foldrun/hint"
+	"github.com/foldrun/foldrun/runtime"
+)
+
+// codeRefused is of an action that makes no sense in the state that its fold is in.
+const codeRefused = "action_refused"
+
+// An operated fold does what operators ask for.
+type operated interface {
+	Rebuild(ctx context.Context) error
+	Resume(ctx context.Context, accept bool) error
+	sweeper
+}
+
+// An Admin carries out what operators ask for. Each action leaves a line in the log: who asked, and how the fold stood
+// before and after. It is for a door that only operators can open: see ListenAdmin.
+type Admin struct{ *Server }
+
+// NewAdmin returns an Admin of the folds of o. Nothing is started.
+func NewAdmin(o Options) *Admin {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	s := &Server{opt: o, mux: http.NewServeMux(), folds: map[string]Fold{}}
+	for _, f := range o.Folds {
+		s.folds[f.Name()] = f
+	}
+	a := &Admin{s}
+	a.action("rebuild", a.rebuild)
+	a.action("resume", a.resume)
+	a.action("repair", a.repair)
+	s.route("/", a.nothing)
+	return a
+}
+
+// An actor has a fold do something, and returns what is replied.
+type actor func(r *http.Request, f Fold) (any, error)
+
+// action makes POST /v1/folds/{fold}/name an action.
+func (a *Admin) action(name string, do actor) {
+	a.route("POST /v1/folds/{fold}/"+name, func(w http.ResponseWriter, r *http.Request) error {
+		fold := r.PathValue("fold")
+		f := a.folds[fold]
+		if f == nil {
+			return &fault{http.StatusNotFound, codeFold, fmt.Sprintf("there is no fold %q", fold), "there are " + a.names()}
+		}
+		deadline := http.NewResponseController(w)
+		deadline.SetWriteDeadline(time.Time{}) // an action takes as long as it takes
+		before := stands(f)
+		reply, err := do(r, f)
+		deadline.SetWriteDeadline(time.Now().Add(replyTimeout))
+		a.opt.Log.Info("admin", "action", name, "query", r.URL.RawQuery, "fold", fold, "door", r.Context().Value(peerKey{}),
+			"before", before, "after", stands(f), "err", err)
+		if err != nil {
+			return err
+		}
+		return a.reply(w, r, reply)
+	})
+}
+
+// stands says how a fold stands.
+func stands(f Fold) string {
+	s := f.Status()
+	return fmt.Sprintf("%s %s seq %d generation %s", s.State, s.Code, s.Seq, s.Generation)
+}
+
+func (a *Admin) nothing(http.ResponseWriter, *http.Request) error {
+	return &fault{http.StatusNotFound, "unknown_path", "there is no such action", "this is another version of foldrun: ask with its own foldrun"}
+}
+
+func operatedFold(f Fold) (operated, error) {
+	x, ok := f.(operated)
+	if !ok {
+		return nil, &fault{http.StatusConflict, codeNotFollowing, "nothing follows the source of this fold", "start foldrun"}
+	}
+	return x, nil
+}
+
+// refused makes an error of a fold a fault.
+func refused(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &fault{http.StatusConflict, codeRefused, err.Error(), hint.Of(err)}
+}
+
+func (a *Admin) rebuild(r *http.Request, f Fold) (any, error) {
+	x, err := operatedFold(f)
+	if err == nil {
+		err = parse(r).done()
+	}
+	if err != nil {
+		return nil, err
+	}
+	return struct{}{}, refused(x.Rebuild(r.Context()))
+}
+
+func (a *Admin) resume(r *http.Request, f Fold) (any, error) {
+	p := parse(r)
+	accept := p.flag("accept_loss")
+	x, err := operatedFold(f)
+	if err == nil {
+		err = p.done()
+	}
+	if err != nil {
+		return nil, err
+	}
+	return struct{}{}, refused(x.Resume(r.Context(), accept))
+}
+
+func (a *Admin) repair(r *http.Request, f Fold) (any, error) {
+	x, err := operatedFold(f)
+	if err == nil {
+		err = parse(r).done()
+	}
+	if err != nil {
+		return nil, err
+	}
+	found, err := x.Sweep(r.Context(), true)
+	if err != nil {
+		return nil, notFollowing(err)
+	}
+	return newKeyReport(r.PathValue("fold"), found), nil
+}
+
+func notFollowing(err error) error {
+	return &fault{http.StatusServiceUnavailable, codeNotFollowing, err.Error(), "see the fold's state in foldrun status, and ask again"}
+}
+
+func newKeyReport(fold string, found runtime.SweepReport) keyReport {
+	all := keyReport{Fold: fold, OK: found.OK(), SweepReport: found}
+	for _, k := range found.Keys {
+		all.Keys = append(all.Keys, keyProblem{k.Kind, appendBytes(nil, k.Source), k.Seq})
+	}
+	return all
+}
+
+// peerKey is the key of what a request's context says of who asks.
+type peerKey struct{}
+
+func withPeer(ctx context.Context, c net.Conn) context.Context {
+	return context.WithValue(ctx, peerKey{}, peer(c))
+}

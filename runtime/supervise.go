@@ -1,0 +1,401 @@
+package runtime
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/foldrun/foldrun/hint"
+	"github.com/foldrun/foldrun/store"
+)
+
+// Divergence says what a fold does when its stream turns out to hold another history than the one that was folded: it
+// was made anew, restored from an older copy, or lost its tail.
+type Divergence string
+
+const (
+	DivergedRebuild   Divergence = "rebuild"   // a new generation is built beside the one that serves; lost tails are mended in place
+	DivergedReconcile Divergence = "reconcile" // the generation that serves is mended in place
+	DivergedHalt      Divergence = "halt"      // the fold stops until an operator decides
+)
+
+// Upgrade says what a fold does when the generation that serves is not what is configured.
+type Upgrade string
+
+const (
+	UpgradeAuto   Upgrade = "auto"   // the one that is configured is built beside it
+	UpgradeManual Upgrade = "manual" // the fold stops until an operator has it built
+)
+
+// gateEvery is how often it is asked whether a generation that is being built has caught up.
+const gateEvery = 100 * time.Millisecond
+
+// A supervisor is one call of Run. It decides which generation serves; followers do the work.
+//
+//	the fold has none                  build it, in the open: it serves from the start
+//	it has the one that is configured  follow the source into it
+//	it has another one                 build the one that is configured beside it
+//	a divergence, damage, an operator  build one more of the same identity beside it
+//	the build has caught up            if the gates let it: switch, remove the one that was replaced; else hold
+//
+// What is being built stands in the fold's NEXT file, so that a restart goes on with it.
+type supervisor struct {
+	*Fold
+	serving, building running  // of Fold.cur and Fold.next
+	want              bool     // a build is to begin, as soon as no other fold builds
+	have              bool     // this fold holds the place in builds
+	retired           chan any // closed when the generation that was replaced is gone; nil when none was
+}
+
+// running is a follower at work.
+type running struct {
+	*follower
+	stop  context.CancelFunc
+	ended chan error // has its error, once; nil when it is not at work
+}
+
+// Run follows the source until ctx is done, then finishes what was read. It returns nil then; a *Stop, or a
+// *source.Stop, says why the fold cannot go on. Reads are served until Close. It may be called again after it has
+// returned.
+func (f *Fold) Run(ctx context.Context) error {
+	s := &supervisor{Fold: f}
+	f.set(func() { f.stopped, f.held, f.cause = nil, nil, nil })
+	err := s.run(ctx)
+	s.end()
+	if err != nil {
+		f.stop(err)
+	}
+	return err
+}
+
+func (s *supervisor) run(ctx context.Context) error {
+	if s.broken != nil {
+		s.openBroken()
+		return s.broken
+	}
+	if err := s.open(ctx); err != nil {
+		return err
+	}
+	tick := time.NewTicker(gateEvery)
+	defer tick.Stop()
+	for ctx.Err() == nil {
+		if err := s.step(ctx, tick.C); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// step waits for one event and acts on it. Its error ends the fold.
+func (s *supervisor) step(ctx context.Context, tick <-chan time.Time) error {
+	var slot chan struct{}
+	if s.want && !s.have {
+		slot = s.builds
+	}
+	var damaged <-chan struct{}
+	if s.serving.follower != nil && s.building.follower == nil && !s.want {
+		damaged = s.serving.db.Damaged()
+	}
+	if s.building.ended == nil {
+		tick = nil
+	}
+	select {
+	case <-ctx.Done():
+		return nil
+	case err := <-s.serving.ended:
+		s.serving.ended = nil
+		return s.stopped(ctx, err)
+	case <-damaged:
+		return s.begin(&Stop{CodeDamaged, s.serving.db.Damage()})
+	case slot <- struct{}{}:
+		s.have = true
+		return s.build(ctx)
+	case err := <-s.building.ended:
+		s.building.ended = nil
+		return s.failed(ctx, err)
+	case <-tick:
+		return s.gate()
+	case c := <-s.commands:
+		c.reply <- s.obey(ctx, c)
+		return nil
+	}
+}
+
+// end lets what is at work finish.
+func (s *supervisor) end() {
+	for _, r := range []*running{&s.serving, &s.building} {
+		r.halt()
+	}
+	s.retire()
+	s.release()
+	if g := s.building.follower; g != nil {
+		s.set(func() { s.next = nil })
+		if err := g.db.Close(); err != nil {
+			s.log.Warn("store not closed", "err", err)
+		}
+	}
+}
+
+func (r *running) halt() {
+	if r.ended != nil {
+		r.stop()
+		<-r.ended
+		r.ended = nil
+	}
+}
+
+// release lets another fold build.
+func (s *supervisor) release() {
+	if s.have {
+		<-s.builds
+		s.have = false
+	}
+}
+
+// retire waits until the generation that was replaced is gone.
+func (s *supervisor) retire() {
+	if s.retired != nil {
+		<-s.retired
+		s.retired = nil
+	}
+}
+
+// follow sets a follower to work.
+func follow(ctx context.Context, g *follower) running {
+	ctx, stop := context.WithCancel(ctx)
+	r := running{g, stop, make(chan error, 1)}
+	go func() { r.ended <- g.run(ctx) }()
+	return r
+}
+
+// open opens the generation that serves and follows the source into it if it is the one that is configured. Where that
+// cannot be, a build begins.
+func (s *supervisor) open(ctx context.Context) error {
+	if err := s.resume(); err != nil {
+		return &Stop{CodeStore, err}
+	}
+	have, err := s.dir.Current(s.opt.Name)
+	if err != nil {
+		return &Stop{CodeStore, err}
+	}
+	if have == "" {
+		return s.first(ctx)
+	}
+	err = s.openCurrent(have)
+	s.serving.follower = s.cur
+	switch {
+	case err != nil && (store.IsDamage(err) || errors.Is(err, store.ErrNoGeneration)):
+		return s.begin(&Stop{CodeDamaged, err})
+	case err != nil:
+		return &Stop{CodeStore, err}
+	case !s.id.Has(have):
+		return s.upgrade(have)
+	}
+	s.serving = follow(ctx, s.cur)
+	if s.rebuild.Swap(false) {
+		return s.begin(nil)
+	}
+	return nil
+}
+
+// resume deals with a build that an earlier run began: one that replaced the current generation is finished, one of
+// what is configured goes on, any other is removed.
+func (s *supervisor) resume() error {
+	next, err := s.dir.Next(s.opt.Name)
+	if err != nil || next.Generation == "" {
+		return err
+	}
+	current, err := s.dir.Current(s.opt.Name)
+	if err != nil {
+		return err
+	}
+	if s.want = next.Generation != current && s.id.Has(next.Generation); s.want {
+		return nil
+	}
+	return s.dir.Finish(s.opt.Name)
+}
+
+// first opens the generation of a fold that has none, and follows the source into it.
+func (s *supervisor) first(ctx context.Context) error {
+	db, err := s.dir.Create(s.id)
+	if err != nil {
+		return &Stop{codeOf(err), err}
+	}
+	if err := s.dir.SetCurrent(s.opt.Name, db.Generation()); err != nil {
+		return &Stop{CodeStore, errors.Join(err, db.Close())}
+	}
+	s.set(func() { s.cur = s.follower(db, false) })
+	s.serving = follow(ctx, s.cur)
+	return nil
+}
+
+// openCurrent opens the generation that serves, unless a run before has, and can still commit to it.
+func (s *supervisor) openCurrent(have string) error {
+	if g := s.cur; g != nil && g.db.Generation() == have && g.db.Failed() == nil {
+		s.set(func() { s.cur = s.follower(g.db, false) })
+		return nil
+	} else if g != nil {
+		if err := g.db.Close(); err != nil {
+			s.log.Warn("store not closed", "err", err)
+		}
+	}
+	s.set(func() { s.cur = nil })
+	db, err := s.dir.Open(s.opt.Name, have)
+	if err != nil {
+		return err
+	}
+	s.set(func() { s.cur = s.follower(db, false) })
+	return nil
+}
+
+// upgrade has the generation that is configured built, or says why not.
+func (s *supervisor) upgrade(have string) error {
+	want, err := s.id.Generation()
+	if err != nil {
+		return &Stop{CodeIdentity, err}
+	}
+	stop := &Stop{CodeIdentity, fmt.Errorf("fold %s: its module or configuration makes generation %s, current is %s: %s",
+		s.opt.Name, want, have, s.cur.db.Identity().Differs(s.id))}
+	if s.opt.Upgrade == UpgradeManual && !s.rebuild.Swap(false) {
+		return &Stop{stop.Code, hint.Error(stop.Err, "foldrun rebuild %s builds it beside the one that serves; or put the old module and configuration back", s.opt.Name)}
+	}
+	return s.begin(stop)
+}
+
+// begin asks for a build. cause is nil when an operator asked for it. An error ends the fold.
+func (s *supervisor) begin(cause *Stop) error {
+	if cause != nil {
+		if s.opt.OnEvict == evictKeep && !s.accept.Load() {
+			return &Stop{cause.Code, hint.Error(cause.Err, "with on_evict = \"keep\" rows that the stream no longer holds would be lost: "+
+				"foldrun resume %s --accept-loss builds the fold anew from what the stream holds", s.opt.Name)}
+		}
+		s.log.Warn("building anew", "code", cause.Code, "err", cause.Err)
+		s.set(func() { s.cause = cause })
+	}
+	s.want = s.building.follower == nil
+	return nil
+}
+
+// build opens the generation that is to be built, and follows the source into it.
+func (s *supervisor) build(ctx context.Context) error {
+	s.want = false
+	s.retire()
+	db, err := s.openNext()
+	if store.IsDamage(err) { // what an earlier run left of it
+		err = s.dir.Finish(s.opt.Name)
+		if err == nil {
+			db, err = s.openNext()
+		}
+	}
+	if err != nil {
+		return s.failed(ctx, &Stop{codeOf(err), err})
+	}
+	g := s.follower(db, true)
+	s.set(func() { s.next, s.held = g, nil })
+	s.building = follow(ctx, g)
+	return nil
+}
+
+func (s *supervisor) openNext() (*store.DB, error) {
+	next, err := s.dir.Next(s.opt.Name)
+	if err != nil {
+		return nil, err
+	}
+	if next.Generation == "" {
+		n, err := s.dir.Vacant(s.id)
+		if err != nil {
+			return nil, err
+		}
+		if next.Generation, err = s.id.Build(n); err != nil {
+			return nil, err
+		}
+		if next.Replaces, err = s.dir.Current(s.opt.Name); err != nil {
+			return nil, err
+		}
+		if err := s.dir.Begin(s.opt.Name, next); err != nil {
+			return nil, err
+		}
+	}
+	return s.dir.Build(s.id, store.Number(next.Generation))
+}
+
+// stopped decides what becomes of a fold whose generation ended with an error.
+func (s *supervisor) stopped(ctx context.Context, err error) error {
+	var stop *Stop
+	switch {
+	case err == nil || ctx.Err() != nil:
+		return nil
+	case s.want || s.next != nil: // an operator decided already
+		code, text := Describe(err)
+		s.log.Warn("the generation that serves stands still while another is built", "code", code, "err", text)
+		s.set(func() { s.cause = &Stop{code, hint.Error(errors.New(text), "%s", HintOf(err))} })
+		return nil
+	case divergence(err) != nil:
+		return s.diverged(err)
+	case errors.As(err, &stop) && stop.Code == CodeDamaged:
+		return s.begin(stop)
+	}
+	return err
+}
+
+// diverged decides what becomes of a fold whose stream holds another history.
+func (s *supervisor) diverged(err error) error {
+	stop := divergence(err)
+	if s.opt.OnDiverged == DivergedHalt && !s.accept.Load() {
+		return &Stop{stop.Code, hint.Error(errors.New(stop.Text), "%s; or foldrun resume %s --accept-loss to build the fold anew from it", stop.Hint, s.opt.Name)}
+	}
+	return s.begin(&Stop{stop.Code, hint.Error(errors.New(stop.Text), "%s", stop.Hint)})
+}
+
+// failed notes that the build ended. It is begun again when an operator says so; a fold that follows its source goes on.
+func (s *supervisor) failed(ctx context.Context, err error) error {
+	if err == nil || ctx.Err() != nil {
+		return nil
+	}
+	code, text := Describe(err)
+	s.release()
+	s.log.Error("build stopped", "code", code, "err", text, "hint", HintOf(err))
+	if g := s.building.follower; g != nil {
+		if err := g.db.Close(); err != nil {
+			s.log.Warn("store not closed", "err", err)
+		}
+	}
+	s.building = running{}
+	s.set(func() { s.next, s.held = nil, err })
+	if s.serving.ended == nil {
+		return err
+	}
+	return nil
+}
+
+// change makes the generation that was built the one that serves, and has the one that was replaced removed once its
+// readers are gone.
+func (s *supervisor) change() error {
+	s.serving.halt()
+	if err := s.dir.Switch(s.opt.Name); err != nil {
+		return &Stop{CodeStore, err}
+	}
+	old, g := s.serving.follower, s.building.follower
+	s.serving, s.building = s.building, running{}
+	s.accept.Store(false)
+	s.release()
+	s.set(func() {
+		g.build = false
+		s.cur, s.next, s.held, s.cause = g, nil, nil, nil
+	})
+	s.log.Info("switched", "generation", g.db.Generation(), "seq", g.db.State().Position().Seq)
+	retired := make(chan any)
+	s.retired = retired
+	go func() {
+		defer close(retired)
+		var err error
+		if old != nil {
+			err = old.db.Close()
+		}
+		if err = errors.Join(err, s.dir.Finish(s.opt.Name)); err != nil {
+			s.log.Warn("replaced generation not removed: the next start does it", "err", err)
+		}
+	}()
+	return nil
+}

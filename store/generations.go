@@ -1,0 +1,145 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+)
+
+// gone is the end of the name of a generation that is being removed.
+const gone = ".gone"
+
+// Next is a generation that is being built to replace the current one.
+type Next struct {
+	Generation string
+	Replaces   string // "" when there was none
+}
+
+// Next returns the generation of a fold that is being built, the zero value when none is.
+func (d *Dir) Next(fold string) (n Next, err error) {
+	b, err := readFile(d.fs, d.foldPath(fold, "NEXT"))
+	if errors.Is(err, os.ErrNotExist) {
+		return n, nil
+	}
+	if err != nil {
+		return n, fmt.Errorf("store: next generation of fold %s: %w", fold, err)
+	}
+	words := strings.Fields(string(b))
+	if len(words) == 0 || len(words) > 2 {
+		return n, fmt.Errorf("store: %s holds %q, not a generation and the one that it replaces", d.foldPath(fold, "NEXT"), b)
+	}
+	n.Generation = words[0]
+	if len(words) == 2 {
+		n.Replaces = words[1]
+	}
+	return n, nil
+}
+
+// Begin notes that a generation is built to replace the current one, before the generation is there: a restart goes on
+// with it.
+func (d *Dir) Begin(fold string, n Next) error {
+	if d.opt.ReadOnly {
+		return ErrReadOnly
+	}
+	if err := makeDir(d.fs, d.foldPath(fold)); err != nil {
+		return fmt.Errorf("store: fold %s: %w", fold, err)
+	}
+	return d.replaceFile(d.foldPath(fold, "NEXT"), []byte(strings.TrimSpace(n.Generation+" "+n.Replaces)+"\n"))
+}
+
+// Switch makes the generation that was built the one that serves. The one that it replaces stays until Finish.
+func (d *Dir) Switch(fold string) error {
+	n, err := d.Next(fold)
+	if err == nil && n.Generation == "" {
+		err = fmt.Errorf("store: fold %s has no generation to switch to", fold)
+	}
+	if err != nil {
+		return err
+	}
+	return d.SetCurrent(fold, n.Generation)
+}
+
+// Finish removes the generation that NEXT does not need any more, and NEXT: after a switch the one that was replaced,
+// which must be closed; else the one that was being built, which must be too. It may be repeated, after a crash too.
+func (d *Dir) Finish(fold string) error {
+	if d.opt.ReadOnly {
+		return ErrReadOnly
+	}
+	n, err := d.Next(fold)
+	if err != nil || n.Generation == "" {
+		return err
+	}
+	current, err := d.Current(fold)
+	if err != nil {
+		return err
+	}
+	old := n.Generation
+	if current == n.Generation {
+		old = n.Replaces
+	}
+	if err := d.remove(fold, old); err != nil {
+		return err
+	}
+	if err := d.fs.Remove(d.foldPath(fold, "NEXT")); err != nil {
+		return fmt.Errorf("store: fold %s: %w", fold, err)
+	}
+	return syncDir(d.fs, d.foldPath(fold))
+}
+
+// remove removes a generation. It is renamed first: what is left of one after a crash must not pass for a store.
+func (d *Dir) remove(fold, generation string) error {
+	if generation == "" {
+		return nil
+	}
+	if buildNumber(generation) == 0 {
+		return fmt.Errorf("store: fold %s: %q is not the name of a generation", fold, generation)
+	}
+	path := d.foldPath(fold, generation)
+	err := d.fs.Rename(path, path+gone)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("store: remove generation %s of fold %s: %w", generation, fold, err)
+	}
+	if err := syncDir(d.fs, d.foldPath(fold)); err != nil {
+		return fmt.Errorf("store: remove generation %s of fold %s: %w", generation, fold, err)
+	}
+	if err := d.fs.RemoveAll(path + gone); err != nil {
+		return fmt.Errorf("store: remove generation %s of fold %s: %w", generation, fold, err)
+	}
+	return nil
+}
+
+// Vacant returns the number of the next generation that can be built of an identity: see Build.
+func (d *Dir) Vacant(id Identity) (n int, err error) {
+	all, err := d.Generations(id.Fold)
+	if err != nil {
+		return 0, err
+	}
+	for _, g := range all {
+		if id.Has(g) {
+			n = max(n, buildNumber(g))
+		}
+	}
+	return n + 1, nil
+}
+
+// Generations returns the names of a fold's generations that are on disk, sorted.
+func (d *Dir) Generations(fold string) ([]string, error) {
+	all, err := d.fs.List(d.foldPath(fold))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("store: generations of fold %s: %w", fold, err)
+	}
+	all = slices.DeleteFunc(all, func(name string) bool { return buildNumber(strings.TrimSuffix(name, gone)) == 0 })
+	for i, name := range all {
+		all[i] = strings.TrimSuffix(name, gone)
+	}
+	slices.Sort(all)
+	return slices.Compact(all), nil
+}
+
+// Number returns which generation of its identity a generation is, counted from 1; 0 for what is no name of one.
+func Number(generation string) int { return buildNumber(generation) }
