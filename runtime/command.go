@@ -59,7 +59,7 @@ func (s *supervisor) obey(ctx context.Context, c command) error {
 		s.accept.Store(true)
 		return nil
 	}
-	return hint.Error(fmt.Errorf("fold %s is not stopped", s.opt.Name), "foldrun status %s says what it does", s.opt.Name)
+	return hint.Error(fmt.Errorf("fold %s is not stopped", s.opt.Name), "foldrun status says what it does")
 }
 
 // drop removes what is being built.

@@ -36,6 +36,25 @@ func (c *counter) get() Counts {
 	return c.c
 }
 
+// add adds what was counted of a generation that this one's replaces.
+func (c *counter) add(was Counts) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	is := &c.c
+	is.Updates += was.Updates
+	is.Coalesced += was.Coalesced
+	is.Batches += was.Batches
+	is.Written += was.Written
+	is.Retracted += was.Retracted
+	is.Unchanged += was.Unchanged
+	is.Expired += was.Expired
+	is.Removed += was.Removed
+	is.Sweeps += was.Sweeps
+	is.InFlight = max(is.InFlight, was.InFlight)
+	is.Transform += was.Transform
+	is.Commit += was.Commit
+}
+
 func (c *counter) inFlight(n int32) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -68,34 +69,43 @@ type history struct {
 	name string
 	do   func(s *restorable, k *keeper)
 	code string
-	mend bool // in place, whatever the policy
-	held bool // it loses too much
+	live []source.Guard // which notice it, alone, while the fold follows; it may look before the stream has its new messages
+	away []source.Guard // and while it does not
+	mend bool           // in place, whatever the policy
+	held bool           // it loses too much
 }
 
 var histories = []history{
-	{name: "made anew", code: source.CodeRecreated, do: func(s *restorable, k *keeper) {
+	{name: "made anew", code: source.CodeRecreated, live: created, away: created, do: func(s *restorable, k *keeper) {
 		k.anew()
 		k.keys("b", "x", "y")
 	}},
-	{name: "made anew, and longer", code: source.CodeRecreated, do: func(s *restorable, k *keeper) {
+	{name: "made anew, and longer", code: source.CodeRecreated, live: created, away: created, do: func(s *restorable, k *keeper) {
 		k.anew()
 		for range 5 {
 			k.keys("b", "x", "y", "z")
 		}
 	}},
-	{name: "made anew, and empty", code: source.CodeRecreated, held: true, do: func(s *restorable, k *keeper) { k.anew() }},
-	{name: "made anew, and emptier", code: source.CodeRecreated, held: true, do: func(s *restorable, k *keeper) {
+	{name: "made anew, and empty", code: source.CodeRecreated, live: created, away: created, held: true, do: func(s *restorable, k *keeper) { k.anew() }},
+	{name: "made anew, and emptier", code: source.CodeRecreated, live: created, away: created, held: true, do: func(s *restorable, k *keeper) {
 		k.anew()
 		for range 20 {
 			k.keys("b")
 		}
 	}},
-	{name: "tail lost", code: source.CodeRewound, mend: true, do: func(s *restorable, k *keeper) { s.restore() }},
-	{name: "restored, and written since", code: source.CodeDiverged, do: func(s *restorable, k *keeper) {
+	{name: "tail lost", code: source.CodeRewound, live: end, away: end, mend: true, do: func(s *restorable, k *keeper) { s.restore() }},
+	{name: "restored, and written since", code: source.CodeDiverged, live: []source.Guard{source.GuardEnd, source.GuardAnchors}, away: anchors, do: func(s *restorable, k *keeper) {
 		s.restore()
 		k.keys("v", "w", "x", "y", "z")
 	}},
 }
+
+var (
+	created        = []source.Guard{source.GuardCreated}
+	anchors        = []source.Guard{source.GuardAnchors}
+	end            = []source.Guard{source.GuardEnd}
+	identityGuards = slices.Concat(created, anchors, end)
+)
 
 // begin folds what a history contradicts.
 func (h *history) begin(t *testing.T, o FoldOptions) (*restorable, *keeper) {
@@ -103,7 +113,7 @@ func (h *history) begin(t *testing.T, o FoldOptions) (*restorable, *keeper) {
 	s := &restorable{newSite(t), filepath.Join(t.TempDir(), "older")}
 	k := s.newKeeper(jetstream.StreamConfig{Name: "E", MaxMsgsPerSubject: 1})
 	k.opt.Source.Settle = 500 * time.Millisecond
-	k.opt.OnDiverged, k.opt.OnEvict = o.OnDiverged, o.OnEvict
+	k.opt.OnDiverged, k.opt.OnEvict, k.opt.Source.Off = o.OnDiverged, o.OnEvict, o.Source.Off
 	k.run()
 	k.keys("a", "b", "c", "d", "b")
 	k.r.reach(5)
@@ -160,6 +170,55 @@ func (h *history) try(t *testing.T, policy Divergence, away bool) {
 	if all := must(os.ReadDir(filepath.Join(k.path, "folds", "f")))(t); len(all) != 2 {
 		t.Errorf("left behind: %v", all)
 	}
+}
+
+// TestHistoryGuards tries each history with nothing but the guards of its row, which must notice it, and with those off
+// too, when nothing must.
+func TestHistoryGuards(t *testing.T) {
+	for _, away := range []bool{false, true} {
+		for _, h := range histories {
+			for _, on := range []bool{true, false} {
+				t.Run(fmt.Sprintf("%s/away %v/noticed %v", h.name, away, on), func(t *testing.T) {
+					t.Parallel()
+					h.guarded(t, away, on)
+				})
+			}
+		}
+	}
+}
+
+func (h *history) guarded(t *testing.T, away, on bool) {
+	guards := h.live
+	if away {
+		guards = h.away
+	}
+	off := map[source.Guard]bool{}
+	for _, g := range identityGuards {
+		off[g] = !on || !slices.Contains(guards, g)
+	}
+	s, k := h.begin(t, FoldOptions{Source: source.Options{Off: off}})
+	k.off = map[guard]bool{}
+	for _, g := range allGuards {
+		k.off[g] = true
+	}
+	k.away(func() {
+		if away {
+			h.do(s, k)
+		}
+	})
+	if !away {
+		k.r.sweep(false) // it follows
+		h.do(s, k)
+	}
+	switch {
+	case on && h.held:
+		k.r.await("a hold", func(st Status) bool { return st.Code == CodeHeld })
+	case on:
+		k.agree(-1)
+	case k.agrees(-1, 1500*time.Millisecond):
+		t.Errorf("noticed all the same: %+v", k.r.Status())
+	}
+	k.halt()
 }
 
 // accept accepts what is lost, as an operator does, and runs the fold again if it stopped.
@@ -315,4 +374,28 @@ func building(folds []*Fold) (n int) {
 		}
 	}
 	return n
+}
+
+// TestHistoryTable compares docs/source.md with what is tried.
+func TestHistoryTable(t *testing.T) {
+	b := must(os.ReadFile("../docs/source.md"))(t)
+	for _, h := range histories {
+		row := fmt.Sprintf("\n| %s | %s | %s | `%s` |", h.name, quoted(h.live), quoted(h.away), h.code)
+		if !strings.Contains(string(b), row) {
+			t.Errorf("docs/source.md has no row %q", row)
+		}
+	}
+	for _, g := range identityGuards {
+		if !strings.Contains(string(b), fmt.Sprintf("\n| `%s` |", g)) {
+			t.Errorf("docs/source.md does not tell of the guard %s", g)
+		}
+	}
+}
+
+func quoted(all []source.Guard) string {
+	var s []string
+	for _, g := range all {
+		s = append(s, fmt.Sprintf("`%s`", g))
+	}
+	return strings.Join(s, ", ")
 }

@@ -380,6 +380,9 @@ func (s *supervisor) change() error {
 	s.serving, s.building = s.building, running{}
 	s.accept.Store(false)
 	s.release()
+	if old != nil {
+		g.counts.add(old.counts.get())
+	}
 	s.set(func() {
 		g.build = false
 		s.cur, s.next, s.held, s.cause = g, nil, nil, nil

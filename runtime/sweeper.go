@@ -71,6 +71,15 @@ func newSweeper(p *pipeline, src *source.Source) *sweeper {
 // Sweep compares the source keys of a fold that follows its source with those of its stream, and with repair mends what
 // differs. Rows stay readable, and the fold goes on meanwhile.
 func (f *Fold) Sweep(ctx context.Context, repair bool) (SweepReport, error) {
+	for {
+		r, err := f.sweepOnce(ctx, repair)
+		if !errors.Is(err, context.Canceled) || ctx.Err() != nil {
+			return r, err
+		}
+	} // the generation was replaced meanwhile
+}
+
+func (f *Fold) sweepOnce(ctx context.Context, repair bool) (SweepReport, error) {
 	s := f.following()
 	if s == nil {
 		return SweepReport{}, ErrNotFollowing

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -35,8 +36,10 @@ const patience = 30 * time.Second
 //	bucket NAME                 make a KV bucket
 //	put NAME KEY VALUE          put a key, a Go string if it begins with a quotation mark
 //	stream NAME SUBJECT WHAT    make a stream of that retention
+//	unbucket NAME               delete a KV bucket
 //	wait-caught-up FOLD [DIR]   until the fold has what was put; DIR is the data directory, default data
 //	wait-state FOLD STATE       until the fold is in that state
+//	wait-generation FOLD RE     until the generation that serves matches, and none is built
 //	wait-file FILE [TEXT]       until there is such a file, and it holds TEXT
 //	free-port VAR               set VAR to a port that nobody listens on
 //	take-port VAR               the same, but this test listens on it
@@ -62,18 +65,20 @@ func TestScript(t *testing.T) {
 			return err == nil, nil
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"bucket":         cmdBucket,
-			"put":            cmdPut,
-			"stream":         cmdStream,
-			"wait-caught-up": cmdWaitCaughtUp,
-			"wait-state":     cmdWaitState,
-			"wait-file":      cmdWaitFile,
-			"free-port":      cmdFreePort,
-			"take-port":      cmdTakePort,
-			"lock":           cmdLock,
-			"unlock":         cmdUnlock,
-			"damage":         cmdDamage,
-			"exit":           cmdExit,
+			"bucket":          cmdBucket,
+			"unbucket":        cmdUnbucket,
+			"put":             cmdPut,
+			"stream":          cmdStream,
+			"wait-caught-up":  cmdWaitCaughtUp,
+			"wait-state":      cmdWaitState,
+			"wait-generation": cmdWaitGeneration,
+			"wait-file":       cmdWaitFile,
+			"free-port":       cmdFreePort,
+			"take-port":       cmdTakePort,
+			"lock":            cmdLock,
+			"unlock":          cmdUnlock,
+			"damage":          cmdDamage,
+			"exit":            cmdExit,
 		},
 	})
 }
@@ -155,6 +160,11 @@ func cmdBucket(ts *testscript.TestScript, neg bool, args []string) {
 		"max_msgs_per_subject": 1, "storage": "file", "discard": "new", "allow_rollup_hdrs": true, "deny_delete": true, "retention": "limits"})
 }
 
+func cmdUnbucket(ts *testscript.TestScript, neg bool, args []string) {
+	want(ts, neg, args, 1, 1, "unbucket NAME")
+	scriptOf(ts).api(ts, "STREAM.DELETE.KV_"+args[0], map[string]any{})
+}
+
 func cmdStream(ts *testscript.TestScript, neg bool, args []string) {
 	want(ts, neg, args, 3, 3, "stream NAME SUBJECT RETENTION")
 	scriptOf(ts).api(ts, "STREAM.CREATE."+args[0], map[string]any{"name": args[0], "subjects": []string{args[1]}, "storage": "file", "retention": args[2]})
@@ -213,6 +223,12 @@ func cmdWaitCaughtUp(ts *testscript.TestScript, neg bool, args []string) {
 	want(ts, neg, args, 1, 2, "wait-caught-up FOLD [DIR]")
 	dir, last := append(args, "data")[1], scriptOf(ts).last
 	waitFold(ts, args[0], dir, func(f client.FoldStatus) bool { return f.CaughtUp && f.Seq >= last })
+}
+
+func cmdWaitGeneration(ts *testscript.TestScript, neg bool, args []string) {
+	want(ts, neg, args, 2, 2, "wait-generation FOLD RE")
+	re := regexp.MustCompile(args[1])
+	waitFold(ts, args[0], "data", func(f client.FoldStatus) bool { return f.Build == nil && re.MatchString(f.Generation) })
 }
 
 func cmdWaitState(ts *testscript.TestScript, neg bool, args []string) {

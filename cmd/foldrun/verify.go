@@ -140,7 +140,7 @@ func (r keyFinding) text() string {
 	if !r.OK {
 		said = fmt.Sprintf("%d stale, %d missed", r.Stale, r.Missed)
 	}
-	if r.Repair {
+	if r.Repair && !r.OK {
 		said += ", mended"
 	}
 	fmt.Fprintf(&b, "%s: %s: %d messages listed up to seq %d, %d live source keys match\n", r.Fold, said, r.Listed, r.Seq, r.Matched)
@@ -162,6 +162,10 @@ func (r storeFinding) text() string {
 		said = fmt.Sprintf("%d problems", r.Found)
 	}
 	fmt.Fprintf(&b, "%s: %s: %d rows, %d lineages, seq %d, generation %s\n", r.Fold, said, r.Rows, r.Lineages, r.At.Seq, r.At.Generation)
+	if r.Kept > 0 {
+		fmt.Fprintf(&b, "  %s rows of an older record (on_error = \"keep_last_good\"): those are no function of the source\n",
+			counted(r.Kept, "source key keeps", "source keys keep"))
+	}
 	for _, x := range r.Indexes {
 		fmt.Fprintf(&b, "  index %s: %d rows, digest %s\n", x.Name, x.Rows, x.Digest)
 	}

@@ -8,6 +8,16 @@ import (
 	"time"
 )
 
+// A Guard is one of the ways in which a source notices that its stream holds another history than the one that was
+// folded. docs/source.md tells of each.
+type Guard string
+
+const (
+	GuardCreated Guard = "created" // the stream's creation time
+	GuardAnchors Guard = "anchors" // messages that were folded
+	GuardEnd     Guard = "end"     // the stream's last seq
+)
+
 // Options say what to read. The zero value of each field is its default; Stream or Bucket must be given.
 type Options struct {
 	Stream        string // the stream; or
@@ -26,6 +36,8 @@ type Options struct {
 	BatchRecords int           // updates in a batch, at most; default 16384
 	BatchBytes   int           // bytes in a batch, at most, but for one larger message; default 8 MiB
 	Log          *slog.Logger  // default: discard
+
+	Off map[Guard]bool // tests turn guards off, to see what they guard against
 
 	// Due says whether anything would expire if the fold's clock were now (ns since 1970) and the stream's MaxAge maxAge
 	// (ns, 0 = none). The clock is the time of the last update; while the stream is idle and everything is read, it is the

@@ -44,7 +44,7 @@ func (r *reader) prove(ctx context.Context) (*streamInfo, error) {
 			return nil, err
 		}
 		stop := r.judge(info, p, detail)
-		settle, behind := r.opts.Settle, info.State.LastSeq < r.pos.Seq
+		settle, behind := r.opts.Settle, info.State.LastSeq < r.pos.Seq && !r.opts.Off[GuardEnd]
 		if info.Config.Mirror != nil {
 			settle *= 3
 		}
@@ -73,7 +73,9 @@ func (r *reader) prove(ctx context.Context) (*streamInfo, error) {
 // compare asks the leader for the anchors, newest first; the first one that it holds decides. If it does not hold the
 // newest, the message that follows that one in time must also follow it in sequence.
 func (r *reader) compare(ctx context.Context, info *streamInfo) (p proof, detail string, err error) {
-	p = proofUnknown
+	if p = proofUnknown; r.opts.Off[GuardAnchors] {
+		return p, "", nil
+	}
 	for i, a := range r.pos.Anchors {
 		if a.Seq < info.State.FirstSeq || a.Seq > info.State.LastSeq {
 			continue
@@ -109,8 +111,8 @@ func (r *reader) compare(ctx context.Context, info *streamInfo) (p proof, detail
 // judge returns why the stream is not the position's, or nil.
 func (r *reader) judge(info *streamInfo, p proof, detail string) *Stop {
 	pos, last := &r.pos, info.State.LastSeq
-	same := pos.Created == 0 || pos.Created == info.Created.UnixNano()
-	behind := last < pos.Seq
+	same := pos.Created == 0 || pos.Created == info.Created.UnixNano() || r.opts.Off[GuardCreated]
+	behind := last < pos.Seq && !r.opts.Off[GuardEnd]
 	mirror := info.Config.Mirror != nil
 	switch {
 	case pos.Seq == 0 && len(pos.Anchors) == 0:

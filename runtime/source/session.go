@@ -244,10 +244,10 @@ func (r *reader) askLeader(s *session, now time.Time) error {
 // and the next one proves the stream. A leader may be a little behind the follower that serves us; one that stays behind
 // is asked no more.
 func (r *reader) leaderSays(s *session, info *streamInfo) error {
-	if info.Created.UnixNano() != r.pos.Created {
+	if info.Created.UnixNano() != r.pos.Created && !r.opts.Off[GuardCreated] {
 		return &reset{"identity", "the stream's creation time changed"}
 	}
-	if info.State.LastSeq < s.asked && info.Config.Mirror == nil {
+	if info.State.LastSeq < s.asked && info.Config.Mirror == nil && !r.opts.Off[GuardEnd] {
 		if s.behind++; s.behind == 3 {
 			return &reset{"identity", fmt.Sprintf("the stream ends at %d, behind the position %d", info.State.LastSeq, s.asked)}
 		}
