@@ -101,6 +101,11 @@ func (s *sweeper) sweep(ctx context.Context, reason string, repair bool) (SweepR
 	if err == nil {
 		err = x.missed(ctx)
 	}
+	if err == nil && repair {
+		s.out.Reset()
+		s.out.Swept = time.Now().UnixNano()
+		err = s.commit(ctx, &aside{batch: s.out})
+	}
 	r := &x.report
 	r.Took, r.At, r.Matched = time.Since(began), time.Now(), uint64(x.matched.len())
 	if err != nil {

@@ -170,3 +170,30 @@ func TestSweepOfNothing(t *testing.T) {
 		t.Errorf("a sweep of a fold that ended: %v", err)
 	}
 }
+
+// TestSweepAfterRestart stops a fold whose last sweep was a while ago: the next one does not wait for a whole interval.
+func TestSweepAfterRestart(t *testing.T) {
+	k := newSite(t).newKeeper(jetstream.StreamConfig{Name: "E", MaxMsgsPerSubject: 1})
+	k.opt.SweepEvery = 24 * time.Hour
+	k.run()
+	k.r.reach(k.keys("a"))
+	b := store.NewBatch(k.r.Store().Indexes())
+	b.Swept = time.Now().Add(-27 * time.Hour).UnixNano()
+	k.away(func() {
+		dir := openDir(t, k.path, store.Options{})
+		db := must(dir.Open("f", must(dir.Current("f"))(t)))(t)
+		must(db.Commit(b, db.State().Position(), 0))(t)
+		check(t, db.Close())
+		check(t, dir.Close())
+	})
+	k.r.await("a sweep", func(st Status) bool { return st.Sweep != nil && st.Sweep.Reason == SweepEvery })
+	if ago := time.Since(time.Unix(0, k.r.Store().State().Swept)); ago < 0 || ago > time.Hour {
+		t.Errorf("swept %s ago", ago)
+	}
+	k.away(func() {})
+	k.r.sweep(false)
+	if n := k.r.Status().Counts.Sweeps; n != 1 {
+		t.Errorf("%d sweeps after another restart", n)
+	}
+	k.halt()
+}

@@ -109,7 +109,7 @@ func (f *Fold) following() *sweeper {
 // run makes sweeps until ctx is done.
 func (s *sweeper) run(ctx context.Context) {
 	defer close(s.ended)
-	every := time.NewTimer(jitter(s.fold.opt.SweepEvery))
+	every := time.NewTimer(s.next())
 	defer every.Stop()
 	for ctx.Err() == nil {
 		select {
@@ -125,7 +125,7 @@ func (s *sweeper) run(ctx context.Context) {
 			if !s.fold.guards.off(guardEvery) {
 				s.sweep(ctx, SweepEvery, true)
 			}
-			every.Reset(jitter(s.fold.opt.SweepEvery))
+			every.Reset(max(s.next(), min(sweepPause, s.fold.opt.SweepEvery)))
 		case q := <-s.requests:
 			both, stop := context.WithCancel(q.ctx)
 			unlink := context.AfterFunc(ctx, stop)
@@ -135,6 +135,15 @@ func (s *sweeper) run(ctx context.Context) {
 			q.reply <- sweepReply{r, err}
 		}
 	}
+}
+
+// next returns when a sweep is due whatever happens: a time since the last one, also of an earlier run.
+func (s *sweeper) next() time.Duration {
+	due := jitter(s.fold.opt.SweepEvery)
+	if last := s.pipe.db.State().Swept; last > 0 {
+		due -= max(time.Since(time.Unix(0, last)), 0)
+	}
+	return due
 }
 
 func jitter(d time.Duration) time.Duration { return d - d/10 + rand.N(d/5+1) }

@@ -78,6 +78,9 @@ type Batch struct {
 	// false.
 	Halt bool
 
+	// Swept, if not 0, is when all source keys had been compared with the stream's, ns since 1970. Reset sets it to 0.
+	Swept int64
+
 	// Budget bounds quarantine; nil: only MaxHeld does. Reset sets it to nil.
 	Budget *Budget
 
@@ -96,6 +99,7 @@ func NewBatch(specs []IndexSpec) *Batch { return &Batch{specs: specs} }
 func (b *Batch) Reset() {
 	b.slab, b.changes, b.rows, b.failures = b.slab[:0], b.changes[:0], b.rows[:0], b.failures[:0]
 	b.MaxAge, b.Rewind, b.Retry, b.Halt, b.Budget = 0, false, false, false, nil
+	b.Swept = 0
 }
 
 // Len returns the number of source keys in b.

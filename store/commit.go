@@ -69,7 +69,7 @@ func (db *DB) Commit(b *Batch, pos Position, now int64) (Committed, error) {
 		}
 	}
 	state := db.state.Load().clone()
-	state.ExpiredTo, state.MaxAge = max(state.ExpiredTo, now), b.MaxAge
+	state.ExpiredTo, state.MaxAge, state.Swept = max(state.ExpiredTo, now), b.MaxAge, max(state.Swept, b.Swept)
 	w := db.pebble.NewBatchWithSize(len(b.slab)+128*len(b.rows)+64*len(b.changes)+4096,
 		pebble.WithMaxRetainedSizeBytes(int(2*db.env.Memory.Batch)))
 	defer w.Close()

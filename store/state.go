@@ -23,6 +23,7 @@ type State struct {
 	Expiring    uint64     // source keys in the expiry queue
 	MaxAge      int64      // the stream's, ns, as the last commit judged by it; 0 = none
 	Aging       uint64     // source keys in the aging queue
+	Swept       int64      // when the source keys were last compared with the stream's, ns since 1970
 	Rewound     uint64     // a rewind left lineages with seqs up to here; 0 once the cursor has come as far
 	Indexes     []IndexState
 }
@@ -54,7 +55,7 @@ func (s *State) append(dst []byte) []byte {
 	for i := range s.Positions {
 		dst = s.Positions[i].append(dst)
 	}
-	dst = appendI64(dst, s.ExpiredTo)
+	dst = appendI64(appendI64(dst, s.ExpiredTo), s.Swept)
 	for _, n := range []uint64{s.Live, s.Quarantined, s.Held, s.Kept, s.Expiring, uint64(s.MaxAge), s.Aging, s.Rewound} {
 		dst = binary.AppendUvarint(dst, n)
 	}
@@ -67,7 +68,7 @@ func (s *State) decode(v []byte) error {
 	for n := r.count(minPosition); n > 0; n-- {
 		s.Positions = append(s.Positions, r.position())
 	}
-	s.ExpiredTo = r.i64()
+	s.ExpiredTo, s.Swept = r.i64(), r.i64()
 	s.Live, s.Quarantined, s.Held, s.Kept, s.Expiring = r.uvarint(), r.uvarint(), r.uvarint(), r.uvarint(), r.uvarint()
 	s.MaxAge, s.Aging, s.Rewound = int64(r.uvarint()), r.uvarint(), r.uvarint()
 	s.Indexes = r.indexStates()
