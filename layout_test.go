@@ -16,14 +16,16 @@ import (
 // doors says which packages may import a dependency: one door each, so that what it does to us is seen in one place.
 // A package stands for itself and what is below it. Tests are free.
 var doors = map[string][]string{
-	"github.com/cockroachdb/pebble":  {"store"},
-	"github.com/zeebo/xxh3":          {"store", "runtime/source"}, // row hashes; subjects of anchors
-	"github.com/tetratelabs/wazero":  {"runtime/plugin"},
-	"github.com/nats-io/nats.go":     {"runtime/source", "runtime/serve", "runtime/demo"},
-	"github.com/nats-io/nats-server": {"runtime/embedded"},
-	"github.com/BurntSushi/toml":     {"config"},
-	"github.com/spf13/cobra":         {"cmd/foldrun"},
-	"github.com/spf13/pflag":         {"cmd/foldrun"},
+	"github.com/cockroachdb/pebble":         {"store"},
+	"github.com/zeebo/xxh3":                 {"store", "runtime/source"}, // row hashes; subjects of anchors
+	"github.com/tetratelabs/wazero":         {"runtime/plugin"},
+	"github.com/nats-io/nats.go":            {"runtime/source", "runtime/serve", "runtime/demo"},
+	"github.com/nats-io/nats-server":        {"runtime/embedded"},
+	"github.com/BurntSushi/toml":            {"config"},
+	"github.com/santhosh-tekuri/jsonschema": {"config"}, // config_schema of a manifest
+	"github.com/prometheus/client_golang":   {"runtime/serve"},
+	"github.com/spf13/cobra":                {"cmd/foldrun"},
+	"github.com/spf13/pflag":                {"cmd/foldrun"},
 }
 
 // below says what of ours a package may import: dependencies point down only.

@@ -93,8 +93,13 @@ type FoldStatus struct {
 	Lag         uint64        `json:"lag"`                      // LastSeq - Seq
 	BehindSince string        `json:"behind_since,omitempty"`   // when the fold last held everything, by the server's clock, RFC 3339; "" while it does
 	CaughtUp    bool          `json:"caught_up"`
-	Live        uint64        `json:"live_keys"`   // source keys with a live record
-	Quarantined uint64        `json:"quarantined"` // source keys
+	Ready       bool          `json:"ready"`                        // everything that the stream held was folded once, by this run or an earlier one
+	Live        uint64        `json:"live_keys"`                    // source keys with a live record
+	Quarantined uint64        `json:"quarantined"`                  // source keys
+	Allowed     uint64        `json:"quarantine_allowed,omitempty"` // by the error budget, as many source keys as are live now; 0 where nothing follows
+	Lifted      bool          `json:"budget_lifted,omitempty"`      // an operator accepted failures beyond the budget
+	Held        uint64        `json:"quarantine_bytes"`
+	Kept        uint64        `json:"kept_keys"` // of those in quarantine, source keys whose rows of an older record still stand
 	Indexes     []IndexStatus `json:"indexes"`
 	Counts      Counts        `json:"counts"`
 	Source      SourceStatus  `json:"source"`
@@ -135,6 +140,7 @@ type Counts struct {
 	Retracted uint64        `json:"retracted"`    // rows
 	Unchanged uint64        `json:"unchanged"`    // rows that were yielded again as they stood
 	Expired   uint64        `json:"expired"`      // source keys of which something expired
+	Failed    uint64        `json:"failed"`       // source keys put into quarantine
 	Removed   uint64        `json:"removed"`      // source keys whose record the stream was found to hold no longer
 	Sweeps    uint64        `json:"sweeps"`       // comparisons of all source keys with the stream's
 	InFlight  int32         `json:"in_flight"`    // the most batches that were under way at once
@@ -190,6 +196,7 @@ type Report struct {
 	OK       bool          `json:"ok"`
 	Rows     uint64        `json:"rows"`
 	Lineages uint64        `json:"lineages"`
+	Kept     uint64        `json:"kept_keys,omitempty"` // source keys that keep rows of an older record (on_error = "keep_last_good"): no function of the source
 	Indexes  []IndexStatus `json:"indexes,omitempty"`
 	Found    uint64        `json:"found"`              // problems in all
 	Problems []Problem     `json:"problems,omitempty"` // the first of them

@@ -129,11 +129,13 @@ func (h *history) begin(t *testing.T, o FoldOptions) (*restorable, *keeper) {
 // TestHistories has a stream turn out to hold another history, while the fold follows it and while it is away. What is
 // read meanwhile is the old rows or the new ones, never a mixture.
 func TestHistories(t *testing.T) {
+	told := newTable(t)
 	for _, policy := range []Divergence{DivergedRebuild, DivergedReconcile} {
 		for _, away := range []bool{false, true} {
 			for _, h := range histories {
 				t.Run(fmt.Sprintf("%s/%s/away %v", policy, h.name, away), func(t *testing.T) {
 					t.Parallel()
+					told.row(t, h.name, fmt.Sprintf("%s, away %v", policy, away))
 					h.try(t, policy, away)
 				})
 			}
@@ -175,11 +177,13 @@ func (h *history) try(t *testing.T, policy Divergence, away bool) {
 // TestHistoryGuards tries each history with nothing but the guards of its row, which must notice it, and with those off
 // too, when nothing must.
 func TestHistoryGuards(t *testing.T) {
+	told := newTable(t)
 	for _, away := range []bool{false, true} {
 		for _, h := range histories {
 			for _, on := range []bool{true, false} {
 				t.Run(fmt.Sprintf("%s/away %v/noticed %v", h.name, away, on), func(t *testing.T) {
 					t.Parallel()
+					told.row(t, h.name, fmt.Sprintf("away %v: noticed %v", away, on))
 					h.guarded(t, away, on)
 				})
 			}

@@ -150,7 +150,7 @@ func purgeDeletes(k *keeper) {
 // TestRemovals tries each removal while the fold follows and while it is away: with the guards of its row, and with
 // each of them off.
 func TestRemovals(t *testing.T) {
-	s := newSite(t)
+	s, told := newSite(t), newTable(t)
 	some := make(chan struct{}, 6) // more at once would have the folds take silence for a fault
 	for i, x := range removals {
 		for _, away := range []bool{false, true} {
@@ -162,15 +162,16 @@ func TestRemovals(t *testing.T) {
 				continue
 			}
 			for j := -1; j < len(guards); j++ {
-				name := fmt.Sprintf("%s/%s", x.name, how)
+				how := how + ": noticed"
 				if j >= 0 {
-					name += "/without " + string(guards[j])
+					how = fmt.Sprintf("%s, without %s: unnoticed", strings.TrimSuffix(how, ": noticed"), guards[j])
 				}
-				t.Run(name, func(t *testing.T) {
+				t.Run(x.name+"/"+how, func(t *testing.T) {
 					t.Parallel()
 					some <- struct{}{}
 					defer func() { <-some }()
-					x.try(s.on(t), fmt.Sprintf("%s%d%s%d", orElse(x.config.Name, "E"), i, how, j+1), away, guards, j)
+					told.row(t, x.name, how)
+					x.try(s.on(t), fmt.Sprintf("%s%d%v%d", orElse(x.config.Name, "E"), i, away, j+1), away, guards, j)
 				})
 			}
 		}

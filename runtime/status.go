@@ -37,6 +37,7 @@ type Status struct {
 	Lag         uint64        `json:"lag"`                      // LastSeq - Seq
 	BehindSince string        `json:"behind_since,omitempty"`   // when the fold last held everything, by the server's clock; "" while it does
 	CaughtUp    bool          `json:"caught_up"`
+	Ready       bool          `json:"ready"`                        // everything that the stream held was folded once, by this run or an earlier one
 	Live        uint64        `json:"live_keys"`                    // source keys with a live record
 	Quarantined uint64        `json:"quarantined"`                  // source keys
 	Allowed     uint64        `json:"quarantine_allowed,omitempty"` // by the error budget, as many source keys as are live now; 0 where nothing follows
@@ -154,6 +155,7 @@ func StoreStatus(db *store.DB) Status {
 func (s *Status) store(db *store.DB) {
 	state, id := db.State(), db.Identity()
 	at := state.Position()
+	s.Ready = at.CaughtUp > 0
 	s.Stream, s.Domain = id.Stream, id.Domain
 	s.Generation, s.Seq, s.Live, s.Quarantined = db.Generation(), at.Seq, state.Live, state.Quarantined
 	s.Held, s.Kept = state.Held, state.Kept

@@ -39,6 +39,7 @@ func NewAdmin(o Options) *Admin {
 	a.action("rebuild", a.rebuild)
 	a.action("resume", a.resume)
 	a.action("repair", a.repair)
+	a.action("quarantine/retry", a.retry)
 	s.route("/", a.nothing)
 	return a
 }

@@ -51,10 +51,14 @@ func New(o Options) *Server {
 		s.folds[f.Name()] = f
 	}
 	s.route("GET /healthz", s.health)
+	s.route("GET /readyz", s.ready)
+	s.mux.Handle("GET /metrics", s.metrics())
 	s.route("GET /v1/status", s.status)
 	s.route("GET /v1/folds/{fold}/indexes/{index}/get", s.get)
 	s.route("GET /v1/folds/{fold}/indexes/{index}/scan", s.scan)
 	s.route("GET /v1/folds/{fold}/verify", s.check)
+	s.route("GET /v1/folds/{fold}/quarantine", s.quarantine)
+	s.route("GET /v1/folds/{fold}/quarantine/show", s.show)
 	s.route("/", s.nothing)
 	return s
 }
@@ -95,6 +99,25 @@ func localHost(host string) bool {
 func (s *Server) health(w http.ResponseWriter, r *http.Request) error {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	_, err := w.Write([]byte("ok\n"))
+	s.sent(r, err)
+	return nil
+}
+
+// ready replies whether each fold was caught up once. A source that is away, or a fold that stopped, does not change
+// that: what it had answers reads, marked so.
+func (s *Server) ready(w http.ResponseWriter, r *http.Request) error {
+	status, text := http.StatusOK, "ready\n"
+	for _, f := range s.opt.Folds {
+		if st := f.Status(); !st.Ready {
+			if status == http.StatusOK {
+				status, text = http.StatusServiceUnavailable, ""
+			}
+			text += fmt.Sprintf("%s: %s %s: seq %d of %d\n", st.Name, st.State, st.Code, st.Seq, st.LastSeq)
+		}
+	}
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.WriteHeader(status)
+	_, err := w.Write([]byte(text))
 	s.sent(r, err)
 	return nil
 }

@@ -39,6 +39,7 @@ type report struct {
 	OK       bool      `json:"ok"`
 	Rows     uint64    `json:"rows"`
 	Lineages uint64    `json:"lineages"`
+	Kept     uint64    `json:"kept_keys,omitempty"` // source keys that keep rows of an older record: no function of the source
 	Indexes  []index   `json:"indexes,omitempty"`
 	Found    uint64    `json:"found"`              // problems in all
 	Problems []problem `json:"problems,omitempty"` // the first of them
@@ -90,7 +91,7 @@ func (s *Server) check(w http.ResponseWriter, r *http.Request) error {
 }
 
 func newReport(fold string, db *store.DB, found *store.Report) report {
-	all := report{Fold: fold, OK: found.Found == 0, Rows: found.Rows, Lineages: found.Lineages, Found: found.Found}
+	all := report{Fold: fold, OK: found.Found == 0, Rows: found.Rows, Lineages: found.Lineages, Kept: found.State.Kept, Found: found.Found}
 	specs := db.Indexes()
 	for i, x := range found.State.Indexes {
 		all.Indexes = append(all.Indexes, index{specs[i].Name, x.Rows, x.Digest})
