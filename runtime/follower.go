@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/foldrun/foldrun/runtime/source"
@@ -15,7 +16,7 @@ import (
 type follower struct {
 	*Fold
 	db     *store.DB
-	build  bool // nobody reads it yet
+	build  atomic.Bool // nobody reads it yet
 	counts counter
 	over   bool // quarantine was over the budget that the operator lifted; owned by the committer
 
@@ -28,7 +29,9 @@ type follower struct {
 }
 
 func (f *Fold) follower(db *store.DB, build bool) *follower {
-	return &follower{Fold: f, db: db, build: build, startSeq: db.State().Position().Seq}
+	g := &follower{Fold: f, db: db, startSeq: db.State().Position().Seq}
+	g.build.Store(build)
+	return g
 }
 
 // run follows the source into the generation until ctx is done, then finishes what was read. It returns nil then.
@@ -62,7 +65,7 @@ func (g *follower) run(ctx context.Context) error {
 	g.set(func() { g.sweeper = p.sweeper })
 	defer g.set(func() { g.sweeper = nil })
 	at := g.db.State().Position()
-	g.log.Info("fold started", "generation", g.db.Generation(), "stream", g.id.Stream, "seq", at.Seq, "build", g.build)
+	g.log.Info("fold started", "generation", g.db.Generation(), "stream", g.id.Stream, "seq", at.Seq, "build", g.build.Load())
 	if err := p.run(ctx, workers); err != nil {
 		return err
 	}

@@ -20,7 +20,7 @@ const evictKeep = "keep"
 // mends says whether a generation whose stream holds another history is mended in place, and not replaced.
 func (g *follower) mends(stop *source.Stop) bool {
 	switch {
-	case g.build:
+	case g.build.Load():
 		return true
 	case g.accept.Load():
 		return g.opt.OnDiverged != DivergedRebuild || stop.Anchored
@@ -122,7 +122,7 @@ func (x *reconcile) marks(ctx context.Context) error {
 // gate refuses to lose more than half of the live source keys, unless the operator accepts that or nobody reads them.
 func (x *reconcile) gate(context.Context) error {
 	live, keep := x.pipe.db.State().Live, uint64(x.seen.len())+x.fresh
-	if x.fold.build || x.fold.accept.Load() || !tooFew(keep, live) {
+	if x.fold.build.Load() || x.fold.accept.Load() || !tooFew(keep, live) {
 		return nil
 	}
 	return &Stop{CodeHeld, hint.Error(fmt.Errorf("the stream holds another history (%s), with messages for %d source keys at most, and %d are live: %w",

@@ -94,7 +94,7 @@ func (s *supervisor) step(ctx context.Context, tick <-chan time.Time) error {
 		slot = s.builds
 	}
 	var damaged <-chan struct{}
-	if s.serving.follower != nil && s.building.follower == nil && !s.want {
+	if s.serving.follower != nil && s.building.follower == nil && !s.want && s.held == nil {
 		damaged = s.serving.db.Damaged()
 	}
 	if s.building.ended == nil {
@@ -384,7 +384,7 @@ func (s *supervisor) change() error {
 		g.counts.add(old.counts.get())
 	}
 	s.set(func() {
-		g.build = false
+		g.build.Store(false)
 		s.cur, s.next, s.held, s.cause = g, nil, nil, nil
 	})
 	s.log.Info("switched", "generation", g.db.Generation(), "seq", g.db.State().Position().Seq)
