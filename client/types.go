@@ -63,8 +63,9 @@ type Row struct {
 	Key     Bytes     `json:"key"`
 	Value   Bytes     `json:"value"`
 	Source  Bytes     `json:"source"`
-	Seq     uint64    `json:"seq,omitempty"`    // the source's, in an index with collisions = "latest"; else 0
-	Expires time.Time `json:"expires,omitzero"` // zero = never
+	Seq     uint64    `json:"seq,omitempty"`      // the source's, in an index with collisions = "latest"; else 0
+	Expires time.Time `json:"expires,omitzero"`   // zero = never
+	Kept    uint64    `json:"kept_seq,omitempty"` // if not 0: the row is of the source's record of this seq; a newer one is in quarantine
 }
 
 // Status is what a process knows of itself.

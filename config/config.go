@@ -39,6 +39,8 @@ type Config struct {
 	Query       Query
 	Folds       []Fold // sorted by name
 	Path        string // the main file, as it was named to Load
+
+	lines lines // of the main file
 }
 
 // A NATS is one connection. Its zero value is the environment's: the context named by $NATS_CONTEXT, else the selected
@@ -85,9 +87,9 @@ type Query struct {
 type Fold struct {
 	Name         string        // [a-z0-9][a-z0-9_-]{0,62}: it names a directory
 	OnError      string        // "quarantine" (default), "keep_last_good" or "halt"
-	ErrorBudget  float64       // share of live source keys that may be in quarantine, 0 to 1; default 0.01
-	OnDivergence string        // "halt" (default), "reconcile" or "rebuild"
-	Upgrade      string        // "manual" (default) or "auto"
+	ErrorBudget  Budget        // source keys that may be in quarantine; default 1 % of the live ones
+	OnDivergence string        // "rebuild" (default), "reconcile" or "halt"
+	Upgrade      string        // "auto" (default) or "manual"
 	MaxStaleness time.Duration // NATS away for longer: not ready; 0 (default) = never
 	Source       Source
 	Module       Module
@@ -95,6 +97,15 @@ type Fold struct {
 	Limits       Limits
 	Config       json.RawMessage // [fold.NAME.config] as canonical JSON (sorted keys, no spaces), {} when absent
 	File         string          // the file it stands in
+
+	lines lines // of that file
+}
+
+// A Budget is a number of source keys: a share of the live ones, 0 to 1, but so many in any case. "1%" is at least 100;
+// "500" has no share.
+type Budget struct {
+	Share float64
+	Keys  uint64
 }
 
 // A Source is what a fold follows. Exactly one of Bucket and Stream is set.
@@ -143,9 +154,9 @@ func DefaultFold(name string) Fold {
 	return Fold{
 		Name:         name,
 		OnError:      "quarantine",
-		ErrorBudget:  0.01,
-		OnDivergence: "halt",
-		Upgrade:      "manual",
+		ErrorBudget:  Budget{Share: 0.01, Keys: 100},
+		OnDivergence: "rebuild",
+		Upgrade:      "auto",
 		Source:       Source{NATS: "default", Filter: ">", Keying: "subject", OnEvict: "remove"},
 		Index:        map[string]Index{},
 		Limits:       Limits{Memory: 64 << 20, FuelPerRecord: 50_000_000, EntriesPerRecord: 1024, BytesPerRecord: 4 << 20},

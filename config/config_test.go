@@ -32,6 +32,7 @@ func TestExample(t *testing.T) {
 	fold.Source.Bucket, fold.Module.Path, fold.File = "cities", module, "../config.example.toml"
 	want := Default()
 	want.Path, want.Folds = "../config.example.toml", []Fold{fold}
+	want.lines, want.Folds[0].lines = got.lines, got.lines
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
 	}
@@ -212,7 +213,7 @@ func TestNearest(t *testing.T) {
 		"buckte": "bucket", "Bucket": "bucket", "onEvict": "on_evict", "on-evict": "on_evict", "steam": "stream",
 		"nast": "nats", "fliter": "filter", "x": "", "subject": "", "": "", "buckets_of_nats": "",
 	} {
-		if got := nearest(word, known); got != want {
+		if got := Nearest(word, known); got != want {
 			t.Errorf("%q: %q, want %q", word, got, want)
 		}
 	}

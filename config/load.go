@@ -44,11 +44,13 @@ func Load(path string) (*Config, error) {
 	if main.values != nil {
 		main.readMain(main.table(nil, "", main.values), c)
 	}
+	c.lines = main.lines
 	files := append([]*file{main}, main.included()...)
 	problems := gather(c, files)
 	if len(problems.All) == 0 {
 		return c, nil
 	}
+	problems.Unread = main.values == nil
 	problems.sort(path)
 	return c, problems
 }
@@ -58,7 +60,7 @@ func open(path string, main bool) *file {
 	f := &file{name: path, main: main}
 	src, err := readFile(path, main)
 	if err != nil {
-		f.problem(nil, "cannot be read: "+err.Error(), "")
+		f.problem(nil, "cannot be read: "+err.Error(), f.mendUnread(err))
 		return f
 	}
 	full, err := filepath.Abs(path)
@@ -71,6 +73,21 @@ func open(path string, main bool) *file {
 		f.values = nil
 	}
 	return f
+}
+
+// mendUnread says what to do about a file that cannot be read.
+func (f *file) mendUnread(err error) string {
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		return "run as a user that may read it"
+	case filepath.Base(f.name) == PluginFile:
+		return "name the plugin's directory"
+	case !f.main:
+		return "what include matches are regular files of at most " + formatSize(maxFile)
+	case errors.Is(err, fs.ErrNotExist):
+		return "name the configuration file with -c; config.example.toml shows every key"
+	}
+	return "name a file with -c, of at most " + formatSize(maxFile)
 }
 
 // readFile reads a file. The main one may be a pipe; a pattern may not lead to one, which would be waited for.

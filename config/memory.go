@@ -29,6 +29,9 @@ func (s Store) Budget() (bytes int64, from string) {
 	return autoBudget(os.DirFS("/"))
 }
 
+// MachineMemory returns the bytes that the machine or its container gives, and what says so.
+func MachineMemory() (bytes int64, from string) { return memoryLimit(os.DirFS("/")) }
+
 func autoBudget(root fs.FS) (int64, string) {
 	limit, from := memoryLimit(root)
 	from = fmt.Sprintf("a quarter of the %s of %s", formatSize(limit>>20<<20), from)

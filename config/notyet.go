@@ -3,17 +3,12 @@ package config
 // notYet lists the settings whose feature does not exist yet. Set to anything but its default, one is a problem, so that
 // nobody trusts a switch that does nothing. The change that brings a feature deletes its line.
 var notYet = map[string]bool{
-	"trusted_keys":           true,
-	"http.tls_cert":          true,
-	"http.tls_key":           true,
-	"http.tokens":            true,
-	"http.ops_listen":        true,
-	"query":                  true,
-	"fold.*.on_error":        true,
-	"fold.*.error_budget":    true,
-	"fold.*.on_divergence":   true,
-	"fold.*.upgrade":         true,
-	"fold.*.max_staleness":   true,
-	"fold.*.source.on_evict": true,
-	"fold.*.module.object":   true,
+	"trusted_keys":         true,
+	"http.tls_cert":        true,
+	"http.tls_key":         true,
+	"http.tokens":          true,
+	"http.ops_listen":      true,
+	"query":                true,
+	"fold.*.max_staleness": true,
+	"fold.*.module.object": true,
 }

@@ -59,11 +59,24 @@ func (f *file) readPlugin(t *table) (m abi.Manifest) {
 	}
 	t.list("wants", func(_ int, s string) { m.Wants = append(m.Wants, s) }, wantRule, onceRule("a want"))
 	t.json("config_schema", &m.ConfigSchema)
+	t.checkSchema(m.ConfigSchema)
 	m.Limits = readAsked(t.sub("limits"))
 	t.done()
 	t.needs("name", `"…"`)
 	t.needs("abi", fmt.Sprint(abi.Version))
 	return m
+}
+
+// checkSchema judges config_schema itself.
+func (t *table) checkSchema(schema []byte) {
+	if len(schema) == 0 {
+		return
+	}
+	_, defects := compileSchema(schema)
+	for _, d := range defects {
+		t.faulted["config_schema"] = true
+		t.file.problem(append(t.pathOf("config_schema"), d.path...), d.text, d.hint)
+	}
 }
 
 func readABI(t *table) int {

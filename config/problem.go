@@ -26,6 +26,9 @@ type Problem struct {
 // String is one line, without the hint: "foldrun.toml:3: store.sync: …".
 func (p Problem) String() string {
 	var b strings.Builder
+	if p.File == "" { // a place in something else: the manifest of a module
+		return p.Key + ": " + p.Text
+	}
 	b.WriteString(p.File)
 	for _, n := range []int{p.Line, p.Column} {
 		if n > 0 {
@@ -44,6 +47,7 @@ func (p Problem) String() string {
 type Problems struct {
 	All     []Problem // the main file's first, then by file and line
 	LeftOut []string  // names that no fold has because of a problem, as far as they could be read, sorted
+	Unread  bool      // the main file cannot be read, or is no TOML: the Config says nothing of what is in it
 }
 
 // Error is a line per problem, each with its hint in brackets.

@@ -174,7 +174,7 @@ func (f *file) checkConnection(t *table, name string) {
 	}
 	hint := fmt.Sprintf("add [%s] with its url to the main file", dotted([]string{"nats", name}))
 	names := append(slices.Sorted(maps.Keys(f.connections)), "default")
-	if near := nearest(name, names); near != "" {
+	if near := Nearest(name, names); near != "" {
 		hint = fmt.Sprintf("the nearest is %q", near)
 	}
 	t.problem("nats", fmt.Sprintf("there is no [%s]", dotted([]string{"nats", name})), hint)

@@ -117,10 +117,10 @@ func (f *file) readFolds(t *table) {
 
 func (f *file) readFold(name string, t *table) Fold {
 	fold := DefaultFold(name)
-	fold.File = f.name
+	fold.File, fold.lines = f.name, f.lines
 	t.checkName("a fold", name)
 	t.enum("on_error", &fold.OnError, "quarantine", "keep_last_good", "halt")
-	t.percent("error_budget", &fold.ErrorBudget)
+	t.budget("error_budget", &fold.ErrorBudget)
 	t.enum("on_divergence", &fold.OnDivergence, "rebuild", "reconcile", "halt")
 	t.enum("upgrade", &fold.Upgrade, "auto", "manual")
 	t.duration("max_staleness", &fold.MaxStaleness, 1e9)
@@ -170,7 +170,7 @@ func readLimits(t *table, l *Limits) {
 	count(t, "entries_per_record", &l.EntriesPerRecord, 1, 1<<20)
 	t.size("bytes_per_record", &l.BytesPerRecord, 1<<10, 1<<30)
 	t.done()
-	if l.BytesPerRecord > l.Memory {
+	if l.BytesPerRecord > l.Memory && !t.faulted["memory"] && !t.faulted["bytes_per_record"] {
 		t.lacks("bytes_per_record, "+formatSize(l.BytesPerRecord)+", does not fit into memory, "+formatSize(l.Memory),
 			"raise memory or lower bytes_per_record")
 	}

@@ -20,8 +20,8 @@ func plain(s string) string {
 	return strings.ToLower(strings.NewReplacer("_", "", "-", "", " ", "").Replace(s))
 }
 
-// nearest returns the word of known that key was probably meant to be, or "". Among equals the first of known wins.
-func nearest(key string, known []string) string {
+// Nearest returns the word of known that key was probably meant to be, or "". Among equals the first of known wins.
+func Nearest(key string, known []string) string {
 	if word := sameWord(key, known); word != "" {
 		return word
 	}

@@ -113,6 +113,7 @@ func mendSyntax(message string) string {
 		{"escape", `write \\ for a backslash, or put the string into single quotes`},
 		{"array terminator", "a comma between the elements, ] after the last"},
 		{"inline table", "a comma between the keys, } after the last"},
+		{"control characters: '0x0d'", "save the file with the line ends of Unix or Windows"},
 		{"control char", `write \u0001 in double quotes for the character 1`},
 		{"out of range", "whole numbers end at 9223372036854775807"},
 		{"NULL", "save the file as UTF-8"},

@@ -110,7 +110,7 @@ func (t *table) enum(key string, dst *string, legal ...string) {
 		return
 	}
 	hint := "one of " + quoteAll(legal)
-	switch near := nearest(s, legal); {
+	switch near := Nearest(s, legal); {
 	case notYet[t.schemaOf(key)]:
 		hint = fmt.Sprintf("this version has %q alone", *dst)
 	case near != "":
@@ -223,24 +223,28 @@ func (t *table) duration(key string, dst *time.Duration, lo time.Duration) {
 	}
 }
 
-// percent reads "1%" as a share of 1.
-func (t *table) percent(key string, dst *float64) {
+// budget reads "1%", and "500".
+func (t *table) budget(key string, dst *Budget) {
 	v, ok := t.take(key)
 	if !ok {
 		return
 	}
 	s, _ := v.(string)
-	f, good := parsePercent(s)
+	b, good := parseBudget(s)
 	switch {
 	case isNumber(v):
-		if share, isShare := v.(float64); isShare && share < 1 {
-			v = share * 100
+		mend := fmt.Sprintf(`write %s = "%v%%", or "%v" for so many source keys`, key, v, v)
+		if share, isShare := v.(float64); isShare {
+			if share < 1 {
+				share *= 100
+			}
+			mend = fmt.Sprintf(`write %s = "%v%%"`, key, share)
 		}
-		t.problem(key, "a bare number has no unit", fmt.Sprintf(`write %s = "%v%%"`, key, v))
+		t.problem(key, "a bare number has no unit", mend)
 	case !good:
-		t.problem(key, "wants a percentage from 0% to 100%", fmt.Sprintf(`write %s = "1%%"`, key))
+		t.problem(key, "wants a percentage from 0% to 100%, or a number of source keys", fmt.Sprintf(`write %s = "1%%", or "500"`, key))
 	default:
-		set(t, key, dst, f)
+		set(t, key, dst, b)
 	}
 }
 

@@ -28,7 +28,7 @@ func (t *table) unknown(key string) (text, hint string) {
 	if home := t.home(key); home != "" {
 		return "unknown key here", "it belongs " + home
 	}
-	if word := nearest(key, t.known); word != "" {
+	if word := Nearest(key, t.known); word != "" {
 		t.faulted[word] = true
 		return "unknown key", "the nearest is " + word
 	}

@@ -113,6 +113,18 @@ func parsePercent(s string) (float64, bool) {
 	return f / 100, err == nil && f <= 100
 }
 
+// leastBudget is what a budget that is a share allows in any case.
+const leastBudget = 100
+
+// parseBudget reads "1%" and "500".
+func parseBudget(s string) (Budget, bool) {
+	if share, ok := parsePercent(s); ok {
+		return Budget{share, leastBudget}, true
+	}
+	n, err := strconv.ParseUint(s, 10, 63)
+	return Budget{Keys: n}, err == nil && strings.Trim(s, "0123456789") == ""
+}
+
 // kind names the type of a TOML value.
 func kind(v any) string {
 	switch v.(type) {

@@ -61,6 +61,8 @@ func compareRows(t testing.TB, d *differences, v *store.View, index int, w *want
 		switch {
 		case !ok:
 			d.add("row %s: must not be there", id)
+		case r.Kept != w.kept[id.source]:
+			d.add("row %s: kept of %d, want %d", id, r.Kept, w.kept[id.source])
 		case !bytes.Equal(r.Value, want.Value) || r.Expiry != want.Expiry || r.Seq != want.Seq:
 			d.add("row %s: %.40q, expiry %d, seq %d; want %.40q, %d, %d", id, r.Value, r.Expiry, r.Seq, want.Value, want.Expiry, want.Seq)
 		}

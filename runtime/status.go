@@ -91,7 +91,7 @@ func (f *Fold) Status() Status {
 	cur, next, held, cause, stopped := f.cur, f.next, f.held, f.cause, f.stopped
 	f.mu.Unlock()
 	s := Status{Name: f.opt.Name, State: StateStarting, Stream: f.id.Stream, Domain: f.id.Domain}
-	if f.module != nil {
+	if f.module != nil && (cur == nil || f.id.Has(cur.db.Generation())) { // else it is that of what is built
 		m := f.module.Manifest()
 		s.Module, s.Version = m.Name, m.Version
 	}
@@ -167,7 +167,7 @@ func (s *Status) store(db *store.DB) {
 	}
 	if err := db.Damage(); err != nil {
 		s.Code, s.Reason = CodeDamaged, err.Error()
-		s.Hint = "stop foldrun and remove " + db.Path() + ": the fold is built again from the stream"
+		s.Hint = db.RebuildHint()
 	}
 }
 

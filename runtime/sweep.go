@@ -62,6 +62,10 @@ const (
 // errListing says that the leader holds what a listing left out: nothing is removed on the word of such a listing.
 var errListing = errors.New("runtime: the listing lacks messages that the stream's leader holds")
 
+// errUnproved says that the stream may be another by now than the one that was proved: nothing is removed on the word of
+// a listing of it.
+var errUnproved = errors.New("runtime: what was listed may be another stream than the one that is followed")
+
 // A sweep is one mark-and-sweep: every message that the stream holds up to a seq is compared, by source key, seq and
 // time, with the lineage of its source key; a lineage up to that seq that nothing matched is stale, and a live message
 // newer than its lineage was missed.
@@ -91,7 +95,14 @@ func (s *sweeper) sweep(ctx context.Context, reason string, repair bool) (SweepR
 	x := s.newSweep(reason, s.pipe.db.State().Position().Seq)
 	x.report.Repair = repair
 	began := time.Now()
-	err := s.src.List(ctx, x.upTo, x.batch, x.mark)
+	proof, proved := s.proof()
+	err := errUnproved
+	if proved {
+		err = s.src.List(ctx, x.upTo, x.batch, x.mark)
+	}
+	if now, still := s.proof(); err == nil && (!still || now != proof) {
+		err = errUnproved
+	}
 	if err == nil && x.keep {
 		x.now, err = s.src.Look(ctx) // after the listing: what evicted may have begun meanwhile
 	}
@@ -113,6 +124,12 @@ func (s *sweeper) sweep(ctx context.Context, reason string, repair bool) (SweepR
 	}
 	s.note(*r, err)
 	return *r, err
+}
+
+// proof returns which proof of the stream holds, if one does: it ends with the session that began with it.
+func (s *sweeper) proof() (session uint64, holds bool) {
+	st := s.src.Status()
+	return st.Sessions, st.State == source.StateReading
 }
 
 func (s *sweeper) newSweep(reason string, upTo uint64) *sweep {

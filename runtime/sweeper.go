@@ -48,6 +48,7 @@ type sweeper struct {
 	raised bool   // it was raised, and no sweep was made since
 	last   time.Time
 	took   time.Duration
+	owed   string       // why a sweep was begun that ended early
 	idle   int          // sweeps in a row for fewer keys that found nothing stale
 	out    *store.Batch // what is handed to the committer
 }
@@ -69,7 +70,8 @@ func newSweeper(p *pipeline, src *source.Source) *sweeper {
 }
 
 // Sweep compares the source keys of a fold that follows its source with those of its stream, and with repair mends what
-// differs. Rows stay readable, and the fold goes on meanwhile.
+// differs. Rows stay readable, and the fold goes on meanwhile. It begins once the stream is proved to be the one that
+// was folded, and waits for that until ctx is done.
 func (f *Fold) Sweep(ctx context.Context, repair bool) (SweepReport, error) {
 	for {
 		r, err := f.sweepOnce(ctx, repair)
@@ -112,6 +114,11 @@ func (s *sweeper) run(ctx context.Context) {
 	every := time.NewTimer(s.next())
 	defer every.Stop()
 	for ctx.Err() == nil {
+		requests := s.requests
+		_, proved := s.proof()
+		if !proved {
+			requests = nil // the leader is heard once it is
+		}
 		select {
 		case <-ctx.Done():
 		case <-s.src.Heard():
@@ -119,14 +126,16 @@ func (s *sweeper) run(ctx context.Context) {
 				s.fold.log.Warn("eviction not followed", "err", err)
 			}
 			if reason := s.reason(); reason != "" {
-				s.sweep(ctx, reason, true)
+				if _, err := s.sweep(ctx, reason, true); err != nil {
+					s.owed = reason
+				}
 			}
 		case <-every.C:
-			if !s.fold.guards.off(guardEvery) {
+			if proved && !s.fold.guards.off(guardEvery) {
 				s.sweep(ctx, SweepEvery, true)
 			}
 			every.Reset(max(s.next(), min(sweepPause, s.fold.opt.SweepEvery)))
-		case q := <-s.requests:
+		case q := <-requests:
 			both, stop := context.WithCancel(q.ctx)
 			unlink := context.AfterFunc(ctx, stop)
 			r, err := s.sweep(both, SweepAsked, q.repair)
@@ -156,6 +165,10 @@ func (s *sweeper) reason() string {
 	pause := max(s.fold.sweepPause, sweepShare*s.took<<min(s.idle, 8))
 	if !st.CaughtUp || !s.last.IsZero() && time.Since(s.last) < pause {
 		return ""
+	}
+	if owed := s.owed; owed != "" {
+		s.owed = ""
+		return owed
 	}
 	if s.wanted.Swap(false) {
 		return SweepReconciled
@@ -204,7 +217,8 @@ func (s *sweeper) fewer(st *source.Status) bool {
 // evict removes the records of a fold with keying = "message" that lie before the stream's first message: their source
 // keys are their seqs, so nothing has to be listed.
 func (s *sweeper) evict(ctx context.Context) error {
-	if !s.fold.opt.Source.KeyingMessage || s.fold.opt.OnEvict == evictKeep || s.fold.guards.off(guardHead) {
+	_, proved := s.proof()
+	if !proved || !s.fold.opt.Source.KeyingMessage || s.fold.opt.OnEvict == evictKeep || s.fold.guards.off(guardHead) {
 		return nil
 	}
 	first := binary.BigEndian.AppendUint64(nil, s.src.Status().FirstSeq)

@@ -62,7 +62,7 @@ var ErrReadOnly = errors.New("store: data directory is open for reading only")
 // Mends: of what fails for the disk's sake, and of a store whose files are damaged.
 const (
 	diskHint    = "see that the disk works and has room, then start again"
-	rebuildHint = "stop foldrun and remove %s: the fold is built again from the stream"
+	rebuildHint = "a running foldrun builds the fold again from the stream, and then removes %s"
 )
 
 // openFiles is the number of table files that all folds together keep open.
@@ -128,7 +128,9 @@ func exit(dir string, err error) {
 func (d *Dir) takeLock() error {
 	name := d.fs.PathJoin(d.path, "LOCK")
 	if d.opt.ReadOnly {
-		if _, err := d.fs.Stat(name); err != nil {
+		if _, err := d.fs.Stat(name); errors.Is(err, os.ErrPermission) {
+			return hint.Error(fmt.Errorf("data_dir %s: %w", d.path, err), "run as the user that owns it")
+		} else if err != nil {
 			return hint.Error(fmt.Errorf("%s is not a data_dir of foldrun: it has no LOCK", d.path), "name the data_dir of a foldrun that ran here")
 		}
 	}

@@ -79,9 +79,12 @@ func (db *DB) setDamage(err error) {
 	err = plain(err)
 	if db.damage.CompareAndSwap(nil, &err) {
 		close(db.damaged)
-		db.env.Log.Error("store is damaged", "path", db.path, "err", err)
+		db.env.Log.Error("store is damaged", "path", db.path, "err", err, "hint", db.RebuildHint())
 	}
 }
+
+// RebuildHint says what becomes of a store that is damaged.
+func (db *DB) RebuildHint() string { return fmt.Sprintf(rebuildHint, db.path) }
 
 // Damaged returns a channel that is closed once Damage returns an error.
 func (db *DB) Damaged() <-chan struct{} { return db.damaged }

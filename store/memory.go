@@ -43,7 +43,7 @@ func SplitMemory(total int64, folds int, cache int64) (Memory, error) {
 	m.Instances = instanceShare * n
 	need := max(cache, minCache) + m.Instances + n*(memtables*minMemtable+int64(m.Batches)*2*minBatch)
 	if total < need {
-		return m, hint.Error(fmt.Errorf("memory budget of %d MiB is too small for %d folds", total/mib, m.Folds),
+		return m, hint.Error(fmt.Errorf("memory budget of %d MiB is too small for the number of folds, %d", total/mib, m.Folds),
 			"set [store] memory to %d MiB or more, or run fewer folds here", (need+mib-1)/mib)
 	}
 	free := total - m.Instances - cache

@@ -12,7 +12,6 @@ import (
 
 	"github.com/foldrun/foldrun/config"
 	"github.com/foldrun/foldrun/hint"
-	"github.com/foldrun/foldrun/runtime"
 )
 
 func checkCommand() *cobra.Command {
@@ -21,12 +20,18 @@ func checkCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "check",
 		Short: "Say all that is wrong with a configuration",
-		Long: `Say all that is wrong with a configuration: the file and its includes, the modules, the memory budget, the data
-directory, the address, the connections to NATS and the streams. Nothing is changed, and a foldrun that runs is not
-disturbed. Exit 1 if anything is wrong; what may mend itself, as a server that is away, is a warning.`,
+		Long: `Say all that is wrong with a configuration: the file and its includes, the modules and their config, the memory
+budget, the data directory and what it holds, the address, the connections to NATS and the streams. Nothing is changed,
+but for a file that is made in the data directory, or where it would be made, and removed at once; a foldrun that runs is
+not disturbed. A store of up to 64 MiB is read whole; foldrun verify reads them all.
+
+Exit 1 if anything is wrong; what may mend itself, as a server that is away, is a warning.`,
 		Example: "  foldrun check -c foldrun.toml",
 		Args:    arguments(cobra.NoArgs),
 		RunE: func(c *cobra.Command, _ []string) error {
+			if err := named(path); err != nil {
+				return err
+			}
 			k := newChecker(path)
 			k.run(c.Context())
 			if asJSON {
@@ -43,6 +48,7 @@ disturbed. Exit 1 if anything is wrong; what may mend itself, as a server that i
 
 // A finding is something that is wrong, or may be.
 type finding struct {
+	Code string `json:"code,omitempty"` // of docs/runbook.md, if a start would find it and it has one
 	Text string `json:"text"`
 	Hint string `json:"hint,omitempty"`
 }
@@ -52,21 +58,39 @@ type checker struct {
 	path    string
 	config  *config.Config
 	leftOut []string
+	fatal   bool // the main file has a mistake
 	links   map[string]link
-	running bool // a foldrun has the data directory
+	running bool            // a foldrun has the data directory
+	kept    map[string]kept // what the data directory has, by fold
 
 	facts              []string
 	problems, warnings []finding
 }
 
-func newChecker(path string) *checker { return &checker{path: path} }
+func newChecker(path string) *checker { return &checker{path: path, kept: map[string]kept{}} }
 
 func (k *checker) problem(err error) {
-	k.problems = append(k.problems, finding{err.Error(), hint.Of(err)})
+	k.problems = append(k.problems, finding{Text: err.Error(), Hint: hint.Of(err)})
 }
 
 func (k *checker) warn(err error) {
-	k.warnings = append(k.warnings, finding{err.Error(), hint.Of(err)})
+	k.warnings = append(k.warnings, finding{Text: err.Error(), Hint: hint.Of(err)})
+}
+
+// at adds what is wrong with a key of a file.
+func (k *checker) at(p config.Problem, text, hint string) {
+	p.Text = text
+	k.problems = append(k.problems, finding{Text: p.String(), Hint: hint})
+}
+
+// coded adds what a start would find, with its code in the text: as a problem when the fold would stop for it.
+func (k *checker) coded(code, text, hint string, stops bool) {
+	f := finding{code, text, hint}
+	if stops {
+		k.problems = append(k.problems, f)
+		return
+	}
+	k.warnings = append(k.warnings, f)
 }
 
 func (k *checker) fact(format string, args ...any) {
@@ -74,10 +98,17 @@ func (k *checker) fact(format string, args ...any) {
 }
 
 func (k *checker) run(ctx context.Context) {
-	k.load()
+	if !k.load() {
+		return // nothing is known of what the file says
+	}
 	k.memory()
-	k.dataDir(ctx)
-	k.address()
+	k.openFiles()
+	if k.said(k.config.DataDir != config.Default().DataDir) {
+		k.dataDir(ctx)
+	}
+	if k.said(k.config.HTTP.Listen != config.Default().HTTP.Listen) {
+		k.address()
+	}
 	k.links = connect(k.config, true, slog.New(slog.DiscardHandler))
 	defer closeLinks(k.links)
 	for _, fc := range k.config.Folds {
@@ -86,17 +117,36 @@ func (k *checker) run(ctx context.Context) {
 	k.nats(ctx)
 }
 
-func (k *checker) load() {
+// said reports whether a value is the file's, or meant: of a main file with mistakes a default may be one of them.
+func (k *checker) said(other bool) bool { return other || !k.fatal }
+
+// load reads the configuration, and reports whether that could be done.
+func (k *checker) load() bool {
 	c, err := config.Load(k.path)
 	k.config = c
 	var problems *config.Problems
-	if !errors.As(err, &problems) {
-		return
+	if errors.As(err, &problems) {
+		k.leftOut, k.fatal = problems.LeftOut, problems.Fatal()
+		for _, p := range problems.All {
+			k.problems = append(k.problems, finding{Text: p.String(), Hint: p.Hint})
+		}
+		if problems.Unread {
+			return false
+		}
 	}
-	k.leftOut = problems.LeftOut
-	for _, p := range problems.All {
-		k.problems = append(k.problems, finding{p.String(), p.Hint})
+	if len(c.Folds)+len(k.leftOut) == 0 && len(k.problems) == 0 {
+		k.warn(noFolds(c))
 	}
+	return true
+}
+
+// noFolds is what a configuration without folds is told.
+func noFolds(c *config.Config) error {
+	text := "has no [fold.NAME]: nothing would be folded"
+	if len(c.Include) > 0 {
+		text = "neither it nor what it includes has a [fold.NAME]: nothing would be folded"
+	}
+	return hint.Error(fmt.Errorf("%s: %s", c.Path, text), "add [fold.NAME] with its source and its module; config.example.toml shows every key")
 }
 
 const mib = 1 << 20
@@ -108,38 +158,29 @@ func (k *checker) memory() {
 		return
 	}
 	k.fact("memory: %d MiB, %s", m.Total/mib, from)
-	k.fact("memory: block cache %d MiB, memtables %d MiB, batches %d MiB, modules %d MiB, for %d folds",
-		m.Cache/mib, m.Memtables()/mib, m.Slabs()/mib, m.Instances/mib, m.Folds)
+	k.fact("memory: block cache %d MiB, memtables %d MiB, batches %d MiB, modules %d MiB, for %s",
+		m.Cache/mib, m.Memtables()/mib, m.Slabs()/mib, m.Instances/mib, counted(m.Folds, "fold", "folds"))
+	if limit, of := config.MachineMemory(); m.Total > limit {
+		p := k.config.At("store", "memory")
+		p.Text = fmt.Sprintf("%d MiB, and there are %d MiB of %s", m.Total/mib, limit/mib, of)
+		p.Hint = `write memory = "auto", or at most half of what there is: the rest is for Go's heap and the page cache`
+		k.warn(p.Err())
+	}
 }
 
-// fold tries a fold's module, as a start would.
-func (k *checker) fold(ctx context.Context, fc config.Fold) {
-	o, err := foldOptions(k.config, fc, k.links[fc.Source.NATS], nil)
-	if err != nil {
-		k.stopped(err)
-		return
-	}
-	id, err := runtime.Try(ctx, o)
-	if err != nil {
-		k.stopped(err)
-		return
-	}
-	want, err := id.Generation()
-	if err != nil {
+func (k *checker) openFiles() {
+	need := needFiles(k.config, len(k.config.Folds)+len(k.leftOut))
+	limit, err := need.judge()
+	switch {
+	case limit == 0:
+		return // this system does not say
+	case err != nil && limit < need.least():
 		k.problem(err)
-		return
+	case err != nil:
+		k.warn(err)
+	default:
+		k.fact("open files: up to %d, of %d", need.all(), limit)
 	}
-	k.fact("fold %s: module %s of %d indexes, generation %s", fc.Name, id.Module[:12], len(id.Indexes), want)
-	if have := k.current(fc.Name); have != "" && have != want {
-		k.warn(hint.Error(fmt.Errorf("fold %s: module or configuration make it generation %s, current is %s: it would stop with %s, and %s go on answering",
-			fc.Name, want, have, runtime.CodeIdentity, have), "put the old module and configuration back, or remove the fold's directory to build it anew"))
-	}
-}
-
-// stopped adds why a fold would stop, without the code.
-func (k *checker) stopped(err error) {
-	_, text := runtime.Describe(err)
-	k.problems = append(k.problems, finding{text, runtime.HintOf(err)})
 }
 
 func (k *checker) print(stdout, stderr io.Writer) error {
@@ -155,7 +196,11 @@ func (k *checker) print(stdout, stderr io.Writer) error {
 	if len(k.problems) > 0 {
 		return errFailed
 	}
-	fmt.Fprintf(stdout, "%s: ok\n", k.path)
+	said := ""
+	if n := len(k.warnings); n > 0 {
+		said = ", with " + counted(n, "warning", "warnings")
+	}
+	fmt.Fprintf(stdout, "%s: ok%s\n", k.path, said)
 	return nil
 }
 

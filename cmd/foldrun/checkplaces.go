@@ -5,18 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
 	"net"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
-	"time"
 
-	"github.com/foldrun/foldrun/config"
 	"github.com/foldrun/foldrun/hint"
+	"github.com/foldrun/foldrun/runtime"
 	"github.com/foldrun/foldrun/runtime/serve"
-	"github.com/foldrun/foldrun/runtime/source"
 	"github.com/foldrun/foldrun/store"
 )
 
@@ -24,8 +20,12 @@ import (
 func (k *checker) dataDir(ctx context.Context) {
 	dir := k.config.DataDir
 	exists, err := usable(dir)
+	if err == nil {
+		k.disk(dir)
+	}
 	if err != nil {
-		k.problem(hint.Error(fmt.Errorf("data_dir %s: %w", dir, err), "create it, owned by the user that runs foldrun"))
+		text := strings.TrimPrefix(err.Error(), dir+" ")
+		k.problem(hint.Error(fmt.Errorf("data_dir %s: %s", dir, text), "create it, owned by the user that runs foldrun, or set data_dir to another"))
 		return
 	}
 	if !exists {
@@ -34,6 +34,7 @@ func (k *checker) dataDir(ctx context.Context) {
 	}
 	k.fact("data_dir: %s", dir)
 	if _, err := os.Stat(filepath.Join(dir, "LOCK")); err != nil {
+		k.strange(dir)
 		return // nothing ran here
 	}
 	err = lockable(dir)
@@ -41,15 +42,46 @@ func (k *checker) dataDir(ctx context.Context) {
 		if noted, _ := readAddress(dir); noted.answers(ctx) {
 			k.running = true
 			k.fact("data_dir: a foldrun runs on it, at %s", noted.url)
+			k.ask(ctx, noted.url)
 			return
 		}
 	}
 	if err != nil {
 		k.problem(err)
+		return
+	}
+	k.stores()
+}
+
+// disk warns of a file system on which folds would pause at once.
+func (k *checker) disk(dir string) {
+	for !isDir(dir) {
+		dir = filepath.Dir(dir)
+	}
+	free, known := freeDisk(dir)
+	if least := k.config.Store.MinFreeDisk; known && free < least {
+		k.coded(runtime.CodeDiskLow, fmt.Sprintf("data_dir %s: %s: %d MiB are free, less than store.min_free_disk, %d MiB: folds would pause",
+			k.config.DataDir, runtime.CodeDiskLow, free/mib, least/mib), "free space, or lower min_free_disk", false)
 	}
 }
 
-// usable reports whether path is a directory that can be written, or could be made.
+func isDir(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.IsDir()
+}
+
+// strange warns of a directory that is something else.
+func (k *checker) strange(dir string) {
+	all, err := os.ReadDir(dir)
+	if err != nil || len(all) == 0 {
+		return
+	}
+	k.warn(hint.Error(fmt.Errorf("data_dir %s is not empty, and no foldrun ran there: it has %s", dir, all[0].Name()),
+		"set data_dir to a directory of its own; foldrun adds its files to what is there"))
+}
+
+// usable reports whether path is a directory that can be written, or could be made. A file system may refuse whatever
+// the permissions say, so that it is tried.
 func usable(path string) (exists bool, err error) {
 	info, err := os.Stat(path)
 	switch {
@@ -61,19 +93,32 @@ func usable(path string) (exists bool, err error) {
 	case !info.IsDir():
 		return true, fmt.Errorf("%s is not a directory", path)
 	}
-	if err := writable(path); err != nil {
+	err = writable(path)
+	if err == nil {
+		err = tryWriting(path)
+	}
+	if err != nil {
 		return true, fmt.Errorf("%s cannot be written: %w", path, err)
 	}
 	return true, nil
 }
 
-// current returns the generation of a fold that a start would find, "" if there is none.
-func (k *checker) current(fold string) string {
-	b, err := os.ReadFile(filepath.Join(k.config.DataDir, "folds", fold, "CURRENT"))
+// tryWriting makes a file in a directory, and removes it.
+func tryWriting(dir string) error {
+	f, err := os.CreateTemp(dir, ".foldrun-check-")
 	if err != nil {
-		return ""
+		return bareCause(err)
 	}
-	return strings.TrimSpace(string(b))
+	return errors.Join(f.Close(), os.Remove(f.Name()))
+}
+
+// bareCause drops the path from an error that is told beside it.
+func bareCause(err error) error {
+	var pe *fs.PathError
+	if errors.As(err, &pe) {
+		return pe.Err
+	}
+	return err
 }
 
 // address finds whether the address is free. That of the foldrun that runs is.
@@ -93,65 +138,4 @@ func (k *checker) address() {
 		return
 	}
 	k.problem(err)
-}
-
-// natsTimeout bounds what is asked of NATS for one fold.
-const natsTimeout = 5 * time.Second
-
-// nats looks at the folds' streams. A server that is away, or a stream that is not there yet, are what a start waits
-// for.
-func (k *checker) nats(ctx context.Context) {
-	for _, name := range slices.Sorted(maps.Keys(k.links)) {
-		l := k.links[name]
-		switch {
-		case l.err == nil && l.context != "":
-			k.fact("connection %s: %s, of the context %s", name, source.At(l.conn), l.context)
-		case l.err == nil:
-			k.fact("connection %s: %s", name, source.At(l.conn))
-		case l.err != nil && l.away:
-			k.warn(l.err)
-		case l.err != nil:
-			k.problem(l.err)
-		}
-	}
-	for _, fc := range k.config.Folds {
-		if l := k.links[fc.Source.NATS]; l.err == nil {
-			k.stream(ctx, fc, l)
-		}
-	}
-}
-
-func (k *checker) stream(ctx context.Context, fc config.Fold, l link) {
-	ctx, cancel := context.WithTimeout(ctx, natsTimeout)
-	defer cancel()
-	o, _ := foldOptions(k.config, fc, l, nil) // its error, of the module, is told already
-	src, err := source.Open(ctx, l.conn, o.Source)
-	if err != nil {
-		var stop *source.Stop
-		if errors.As(err, &stop) {
-			err = hint.Error(errors.New(stop.Text), "%s", stop.Hint)
-		}
-		k.problem(fmt.Errorf("fold %s: %w", fc.Name, err))
-		return
-	}
-	missing, err := src.Denied(ctx)
-	for _, err := range missing {
-		k.problem(fmt.Errorf("fold %s: %w", fc.Name, err))
-	}
-	if err != nil {
-		k.warn(fmt.Errorf("fold %s: not all permissions were tried: %w", fc.Name, err))
-	}
-	st := src.Status()
-	switch {
-	case st.Code == source.CodeDenied:
-		return // told just now
-	case st.Reason != "":
-		mend := st.Hint
-		if mend == "" {
-			mend = "a start waits for it"
-		}
-		k.warn(hint.Error(fmt.Errorf("fold %s: stream %s: %s", fc.Name, st.Stream, st.Reason), "%s", mend))
-		return
-	}
-	k.fact("fold %s: stream %s, %d messages, last seq %d", fc.Name, st.Stream, st.Messages, st.LastSeq)
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/foldrun/foldrun/hint"
 	"github.com/foldrun/foldrun/runtime"
 	"github.com/foldrun/foldrun/runtime/demo"
 	"github.com/foldrun/foldrun/runtime/serve"
@@ -26,7 +27,8 @@ func demoCommand() *cobra.Command {
 it: a filter, a re-key and a projection. Then show what each index holds and how to query it, and go on following
 the bucket until Ctrl-C.
 
-Without --data-dir everything is temporary. With it a second start resumes where the first one ended.`,
+Without --data-dir everything is temporary, in a directory foldrun-demo-… of the system's temporary one, which is removed
+at the end; a demo that is killed leaves it there. With --data-dir a second start resumes where the first one ended.`,
 		Example: "  foldrun demo\n  foldrun demo --once --data-dir ./demo",
 		Args:    arguments(cobra.NoArgs),
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -54,7 +56,7 @@ Without --data-dir everything is temporary. With it a second start resumes where
 func runDemo(ctx context.Context, o demo.Options, listen string, log *slog.Logger) error {
 	listener, err := serve.Listen(listen)
 	if err != nil {
-		return err
+		return hint.Error(err, "give --listen an address of this machine with a free port, such as 127.0.0.1:0, which picks one")
 	}
 	defer listener.Close()
 	o.Host = func(ctx context.Context, dir *store.Dir, folds []*runtime.Fold) error {

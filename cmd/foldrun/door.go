@@ -7,8 +7,10 @@ import (
 	"io"
 	"io/fs"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -23,9 +25,13 @@ import (
 const defaultConfig = "foldrun.toml"
 
 // A door is how the read verbs reach an index: a running foldrun, or the data directory when none runs.
-type door struct{ url, config, dataDir string }
+type door struct {
+	url, config, dataDir string
+	given                func(flag string) bool // on the command line
+}
 
 func (d *door) flags(c *cobra.Command) {
+	d.given = c.Flags().Changed
 	c.Flags().StringVar(&d.url, "url", "", "HTTP address of the foldrun to ask (default $FOLDRUN_URL, unless -c or --data-dir is given)")
 	c.Flags().StringVarP(&d.config, "config", "c", "", "configuration file of the foldrun to ask (default "+defaultConfig+", if there is one)")
 	c.Flags().StringVar(&d.dataDir, "data-dir", "", "data directory of the foldrun to ask, or to read when none runs")
@@ -33,15 +39,42 @@ func (d *door) flags(c *cobra.Command) {
 	c.MarkFlagDirname("data-dir")
 }
 
+// settled refuses two answers to one question, for --url asks a foldrun wherever its directory is, and an answer that is
+// empty, as a variable that is not set gives it.
+func (d *door) settled() error {
+	for _, x := range []struct{ flag, name, value string }{{"url", "--url", d.url}, {"config", "-c", d.config}, {"data-dir", "--data-dir", d.dataDir}} {
+		if x.value == "" && d.given(x.flag) {
+			return hint.Error(misuse{fmt.Errorf("%s is empty", x.name)}, "say which foldrun to ask, or leave %s out", x.name)
+		}
+		if x.flag != "url" && d.url != "" && x.value != "" {
+			return hint.Error(misuse{fmt.Errorf("--url and %s exclude each other", x.name)}, "--url asks the foldrun that answers there; %s finds one", x.name)
+		}
+	}
+	return nil
+}
+
+// clientOf returns a client of the foldrun at an address that a user gave.
+func clientOf(address string) (*client.Client, error) {
+	who := client.New(address)
+	u, err := url.Parse(who.URL)
+	if err != nil || u.Hostname() == "" || u.Scheme != "http" && u.Scheme != "https" || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" {
+		return nil, hint.Error(misuse{fmt.Errorf("%q is not the address of a foldrun", address)}, "write http://127.0.0.1:8480, in --url or $FOLDRUN_URL")
+	}
+	return who, nil
+}
+
 // open finds who answers, in this order: --url; the directory of --data-dir or -c; $FOLDRUN_URL; that of foldrun.toml
 // here; the default directory.
 func (d *door) open(ctx context.Context, stderr io.Writer) (*client.Client, error) {
-	url := d.url
-	if url == "" && d.config == "" && d.dataDir == "" {
-		url = os.Getenv("FOLDRUN_URL")
+	if err := d.settled(); err != nil {
+		return nil, err
 	}
-	if url != "" {
-		return client.New(url), nil
+	address := d.url
+	if address == "" && d.config == "" && d.dataDir == "" {
+		address = os.Getenv("FOLDRUN_URL")
+	}
+	if address != "" {
+		return clientOf(address)
 	}
 	dir, listen, err := d.place()
 	if err != nil {

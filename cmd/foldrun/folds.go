@@ -38,6 +38,9 @@ func makeFold(ctx context.Context, dir *store.Dir, c *config.Config, fc config.F
 	if err != nil {
 		return nil, err
 	}
+	if err := configError(fc, o.Wasm); err != nil {
+		return nil, err
+	}
 	if l.err != nil {
 		return nil, &runtime.Stop{Code: runtime.CodeConnection, Err: l.err}
 	}
@@ -56,7 +59,10 @@ func foldOptions(c *config.Config, fc config.Fold, l link, log *slog.Logger) (o 
 			BytesPerRecord: fc.Limits.BytesPerRecord, Config: fc.Config},
 		Collisions: map[string]store.Collisions{},
 		OnError:    fc.OnError,
+		Budget:     &store.Budget{Share: fc.ErrorBudget.Share, Least: fc.ErrorBudget.Keys},
 		OnEvict:    fc.Source.OnEvict,
+		OnDiverged: runtime.Divergence(fc.OnDivergence),
+		Upgrade:    runtime.Upgrade(fc.Upgrade),
 		Log:        log,
 	}
 	for name, x := range fc.Index {

@@ -45,7 +45,9 @@ func get(c *cobra.Command, f *rowFlags, name, text string) error {
 	out := newRowPrinter(c.OutOrStdout(), f.asJSON)
 	for r := f.scope(); ; {
 		p, err := who.Get(c.Context(), fold, index, key, r)
-		if errors.Is(err, client.ErrNotFound) {
+		var refused *client.Error
+		if errors.Is(err, client.ErrNotFound) && errors.As(err, &refused) {
+			noteState(c.ErrOrStderr(), fold, refused.At)
 			return fmt.Errorf("%s: key %q: not found", name, key)
 		}
 		if err != nil {
@@ -55,8 +57,13 @@ func get(c *cobra.Command, f *rowFlags, name, text string) error {
 			if err := out.print(row); err != nil {
 				return err
 			}
+			if row.Kept != 0 {
+				defer line(c.ErrOrStderr(), "note", fmt.Sprintf("the row of source key %q is that of its seq %d: a newer record is in quarantine", []byte(row.Source), row.Kept),
+					fmt.Sprintf("foldrun quarantine ls %s says why", fold))
+			}
 		}
 		if p.Next == nil {
+			noteState(c.ErrOrStderr(), fold, p.At)
 			return out.w.Flush()
 		}
 		r.After = p.Next

@@ -27,18 +27,21 @@ func connect(c *config.Config, once bool, log *slog.Logger) map[string]link {
 	for _, f := range c.Folds {
 		name := f.Source.NATS
 		if _, have := links[name]; !have {
-			links[name] = connectOne(name, c.NATS[name], once, log.With("nats", name))
+			links[name] = connectOne(c, name, once, log.With("nats", name))
 		}
 	}
 	return links
 }
 
-func connectOne(name string, n config.NATS, once bool, log *slog.Logger) (l link) {
-	t, err := natsTarget(n)
-	if err == nil {
-		t, err = source.Resolve(t)
-	}
+func connectOne(c *config.Config, name string, once bool, log *slog.Logger) (l link) {
+	n := c.NATS[name]
+	t, key, err := natsTarget(n)
 	if err != nil {
+		p := c.At("nats", name, key)
+		p.Text, p.Hint = err.Error(), hint.Of(err)
+		return link{err: p.Err()}
+	}
+	if t, err = source.Resolve(t); err != nil {
 		return link{err: fmt.Errorf("connection %s: %w", name, err)}
 	}
 	t.Once = once
@@ -53,37 +56,54 @@ func connectOne(name string, n config.NATS, once bool, log *slog.Logger) (l link
 	return l
 }
 
-// natsTarget reads the secrets of a connection.
-func natsTarget(n config.NATS) (t source.Target, err error) {
+// natsTarget reads the secrets of a connection. An error comes with the key that it is of.
+func natsTarget(n config.NATS) (t source.Target, key string, err error) {
 	t = source.Target{URL: n.URL, Context: n.Context, Creds: n.Creds.File, NKey: n.NKey.File, User: n.User,
 		TLSCA: n.TLSCA, TLSCert: n.TLSCert, TLSKey: n.TLSKey, TLSFirst: n.TLSFirst}
-	if n.Creds.Env != "" || n.NKey.Env != "" {
-		return t, hint.Error(errors.New("creds and nkey are read from files"), "write the path of the file")
-	}
-	secrets := func() (password, token string, err error) {
-		if password, err = n.Password.Read(); err == nil {
-			token, err = n.Token.Read()
+	for _, x := range []struct {
+		key    string
+		secret config.Secret
+	}{{"creds", n.Creds}, {"nkey", n.NKey}} {
+		if x.secret.Env != "" {
+			return t, x.key, hint.Error(errors.New("creds and nkey are read from files"), "write the path of the file")
 		}
-		return password, token, err
 	}
-	if t.Password, t.Token, err = secrets(); err != nil {
-		return t, err
+	if t.Password, err = n.Password.Read(); err != nil {
+		return t, "password", hint.Error(err, secretHint)
+	}
+	if t.Token, err = n.Token.Read(); err != nil {
+		return t, "token", hint.Error(err, secretHint)
 	}
 	if t.Password != "" || t.Token != "" {
-		t.Secrets = secrets
+		t.Secrets = func() (password, token string, err error) {
+			if password, err = n.Password.Read(); err == nil {
+				token, err = n.Token.Read()
+			}
+			return password, token, err
+		}
 	}
-	// Opened here only to say at once what is missing: the connection reads them when it needs them.
-	for _, path := range []string{t.Creds, t.NKey, t.TLSCA, t.TLSCert, t.TLSKey} {
-		if path == "" {
+	key, err = unreadable(t)
+	return t, key, err
+}
+
+const secretHint = "set the variable, or write the secret into the file, for the user that runs foldrun"
+
+// unreadable returns the first file of a connection that cannot be read, by its key. They are opened only to say at once
+// what is missing: the connection reads them when it needs them.
+func unreadable(t source.Target) (key string, err error) {
+	for _, x := range []struct{ key, path string }{
+		{"creds", t.Creds}, {"nkey", t.NKey}, {"tls_ca", t.TLSCA}, {"tls_cert", t.TLSCert}, {"tls_key", t.TLSKey},
+	} {
+		if x.path == "" {
 			continue
 		}
-		f, err := os.Open(path)
+		f, err := os.Open(x.path)
 		if err != nil {
-			return t, err
+			return x.key, hint.Error(err, "put the file there, readable by the user that runs foldrun, or correct the path")
 		}
 		f.Close()
 	}
-	return t, nil
+	return "", nil
 }
 
 func closeLinks(links map[string]link) {

@@ -158,3 +158,28 @@ func TestCheckPermissions(t *testing.T) {
 		t.Errorf("%d errors:\n%s", n, out)
 	}
 }
+
+// TestWrongCredentials: a start goes on trying, says what is wrong, and answers meanwhile; it follows once they are right.
+func TestWrongCredentials(t *testing.T) {
+	url := guardedServer(t, "", `authorization { token: t0ken }`, "users", source.Target{Token: "t0ken"})
+	dir := writeConfig(t, fmt.Sprintf("nats.default = {url = %q, token = \"file:token\"}\n[fold.users]\nsource.bucket = \"users\"\nmodule.path = ECHO\n", url))
+	token := filepath.Join(dir, "token")
+	check(t, os.WriteFile(token, []byte("wrong"), 0o600))
+	d := &daemon{t: t, dir: dir}
+	c := d.start()
+	s := d.wait(c, func(s client.FoldStatus) bool { return s.Code == "nats_unauthorized" })
+	if s.State != "waiting" || s.Hint == "" {
+		t.Errorf("%+v", s)
+	}
+	check(t, os.WriteFile(token, []byte("t0ken"), 0o600))
+	d.wait(c, func(s client.FoldStatus) bool { return s.CaughtUp && s.Seq == 10 && s.Code == "" })
+	d.signal()
+	if code := d.end(); code != exitDone {
+		t.Errorf("exit code %d", code)
+	}
+	check(t, os.Remove(token))
+	out, code := foldrun(t, dir, "check")
+	if want := "foldrun: error: foldrun.toml:3: nats.default.token: "; code != exitFailed || !strings.Contains(out, want) {
+		t.Errorf("check exits %d without %q:\n%s", code, want, out)
+	}
+}

@@ -27,7 +27,7 @@ func (o offline) RoundTrip(r *http.Request) (resp *http.Response, err error) {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, dir.Close()) }()
-	names, err := dir.Folds()
+	names, err := foldDirs(o.dir) // one without a current generation is shown too, with what is wrong
 	if err != nil {
 		return nil, err
 	}
@@ -59,7 +59,11 @@ func (f *stored) Store() *store.DB {
 	}
 	f.opened = true
 	var generation string
-	if generation, f.err = f.dir.Current(f.name); f.err == nil {
+	switch generation, f.err = f.dir.Current(f.name); {
+	case f.err != nil:
+	case generation == "":
+		f.err = noCurrent(f.dir.FoldPath(f.name), f.name)
+	default:
 		f.db, f.err = f.dir.Open(f.name, generation)
 	}
 	return f.db

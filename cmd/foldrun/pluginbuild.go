@@ -70,13 +70,21 @@ func (b *pluginBuild) run(ctx context.Context, stderr io.Writer) (*moduleReport,
 		b.output = filepath.Join(b.dir, m.Name+".wasm")
 	}
 	if wasm, err = abi.AppendManifest(wasm, m); err != nil {
-		return nil, err
+		return nil, b.unusable(err)
 	}
 	r := inspectModule(ctx, b.output, wasm)
 	if r.err != nil {
 		return nil, r.err
 	}
 	return r, replaceFile(b.output, wasm)
+}
+
+// unusable names the file of a module that another tool built, which cannot take a manifest.
+func (b *pluginBuild) unusable(err error) error {
+	if b.wasm == "" {
+		return err
+	}
+	return hint.Error(fmt.Errorf("%s: %w", b.wasm, err), "name the .wasm file that the compiler wrote, not its source or a component")
 }
 
 func (b *pluginBuild) manifest() (abi.Manifest, error) {
@@ -112,7 +120,7 @@ func (b *pluginBuild) compile(ctx context.Context, stderr io.Writer) ([]byte, er
 func replaceFile(path string, data []byte) error {
 	beside := path + ".new"
 	if err := os.WriteFile(beside, data, 0o644); err != nil {
-		return err
+		return hint.Error(err, "the directory must be there, and writable by this user")
 	}
 	if err := os.Rename(beside, path); err != nil {
 		return errors.Join(err, os.Remove(beside))

@@ -101,7 +101,7 @@ func clang(ctx context.Context) (string, error) {
 func runTool(c *exec.Cmd, stderr io.Writer) error {
 	c.Stdout, c.Stderr = stderr, stderr
 	if err := c.Run(); err != nil {
-		return fmt.Errorf("%s: %w", c.Path, err)
+		return hint.Error(fmt.Errorf("%s: %w", c.Path, err), "the compiler says above what is wrong: mend it, and build again")
 	}
 	return nil
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/foldrun/foldrun/abi"
+	"github.com/foldrun/foldrun/config"
 	"github.com/foldrun/foldrun/hint"
 	"github.com/foldrun/foldrun/runtime/plugin"
 )
@@ -88,6 +89,9 @@ func inspectModule(ctx context.Context, path string, wasm []byte) *moduleReport 
 	m, err := plugin.Compile(ctx, wasm, o)
 	if err == nil {
 		err = m.Close(ctx)
+	}
+	if err == nil && r.Manifest != nil {
+		err = config.CheckSchema(r.Manifest.ConfigSchema)
 	}
 	if err != nil {
 		r.err = fmt.Errorf("%s: %w", path, err)

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"net"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -23,6 +25,9 @@ var commands = []func() *cobra.Command{
 	getCommand,
 	scanCommand,
 	verifyCommand,
+	quarantineCommand,
+	rebuildCommand,
+	resumeCommand,
 	pluginCommand,
 	versionCommand,
 }
@@ -77,6 +82,7 @@ func rootCommand() *cobra.Command {
 		Short: "Derived indexes for NATS JetStream, programmed in wasm",
 		Long: `Foldrun follows NATS streams and KV buckets, puts each update through a wasm module of yours, and keeps
 what that yields in indexes on disk, which it answers queries from.`,
+		Version:       readBuild().String(),
 		Args:          cobra.ArbitraryArgs,
 		SilenceErrors: true,
 		SilenceUsage:  true,
@@ -84,21 +90,42 @@ what that yields in indexes on disk, which it answers queries from.`,
 			if len(args) == 0 {
 				return c.Help()
 			}
-			err := misuse{fmt.Errorf("there is no command %q", args[0])}
-			if near := c.SuggestionsFor(args[0]); len(near) > 0 {
-				return hint.Error(err, "the nearest is %q", near[0])
-			}
-			return hint.Error(err, "foldrun --help lists the commands")
+			return noCommand(c, args[0])
 		},
 	}
 	root.SuggestionsMinimumDistance = 2
+	root.SetVersionTemplate("{{.Version}}\n")
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return hint.Error(misuse{err}, "%s --help lists the flags", c.CommandPath())
 	})
 	for _, command := range commands {
 		root.AddCommand(command())
 	}
+	root.SetHelpCommand(helpCommand())
 	return root
+}
+
+// helpCommand is cobra's, which takes whatever it does not know for the whole.
+func helpCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "help [COMMAND]",
+		Short: "Say what a command does",
+		RunE: func(c *cobra.Command, args []string) error {
+			about, rest, err := c.Root().Find(args)
+			if err != nil || len(rest) > 0 {
+				return noCommand(c.Root(), strings.Join(args, " "))
+			}
+			return about.Help()
+		},
+	}
+}
+
+func noCommand(root *cobra.Command, name string) error {
+	err := misuse{fmt.Errorf("there is no command %q", name)}
+	if near := root.SuggestionsFor(name); len(near) > 0 {
+		return hint.Error(err, "the nearest is %q", near[0])
+	}
+	return hint.Error(err, "foldrun --help lists the commands")
 }
 
 // arguments makes a check of the arguments' number a misuse, with the usage as its hint.
@@ -125,7 +152,21 @@ func tell(w io.Writer, err error) {
 		line(w, "error", refused.Message, refused.Hint)
 		return
 	}
-	line(w, "error", err.Error(), hint.Of(err))
+	line(w, "error", err.Error(), mendOf(err))
+}
+
+// mendOf returns an error's hint. Of what the system says to every command alike, the hint is here.
+func mendOf(err error) string {
+	var dial *net.OpError
+	switch mend := hint.Of(err); {
+	case mend != "":
+		return mend
+	case errors.As(err, &dial) && dial.Op == "dial":
+		return "start foldrun, or ask where it answers: [http] listen of its configuration; --data-dir or -c reads what it left when none runs"
+	case errors.As(err, new(*fs.PathError)):
+		return "see that the path is right, and that this user may use it"
+	}
+	return ""
 }
 
 // line prints one error, warning or note, each of its lines marked, and its hint.
@@ -136,4 +177,12 @@ func line(w io.Writer, kind, text, hint string) {
 	if hint != "" {
 		fmt.Fprintf(w, "foldrun: hint: %s\n", hint)
 	}
+}
+
+// counted is "1 fold" or "2 folds".
+func counted[T int | uint64](n T, one, many string) string {
+	if n == 1 {
+		many = one
+	}
+	return fmt.Sprintf("%d %s", n, many)
 }

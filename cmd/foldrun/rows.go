@@ -58,7 +58,7 @@ func (f *rowFlags) key(s string) (b []byte, err error) {
 		b = []byte(s)
 	}
 	if err != nil {
-		return nil, misuse{errors.New("key " + strconv.Quote(s) + ": " + err.Error())}
+		return nil, hint.Error(misuse{errors.New("key " + strconv.Quote(s) + ": " + err.Error())}, "leave --key-hex and --key-base64 out to give the key as it is")
 	}
 	return b, nil
 }
@@ -101,6 +101,23 @@ func (p *rowPrinter) print(row client.Row) error {
 	}
 	_, err := p.w.Write(append(p.line, '\n'))
 	return err
+}
+
+// noteState says on stderr that the rows of a reply are not those of a fold that follows its source, and how far they
+// are. A fold without a store has told that by its error.
+func noteState(stderr io.Writer, fold string, at client.Position) {
+	if at.Seq == 0 && at.Generation == "" || at.State == "following" || at.State == "" {
+		return
+	}
+	why := ""
+	if at.Code != "" {
+		why = ": " + at.Code
+	}
+	mend := ""
+	if at.Code != "" {
+		mend = "foldrun status says why, and what to do"
+	}
+	line(stderr, "note", fmt.Sprintf("fold %s is %s%s; the rows are as of seq %d", fold, at.State, why, at.Seq), mend)
 }
 
 // appendField appends bytes as they are if they can be printed, else as a Go string. What starts with a quotation mark

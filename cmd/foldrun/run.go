@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/foldrun/foldrun/config"
+	"github.com/foldrun/foldrun/hint"
 	"github.com/foldrun/foldrun/runtime/serve"
 	"github.com/foldrun/foldrun/store"
 )
@@ -24,8 +25,8 @@ func runCommand() *cobra.Command {
 		Use:   "run",
 		Short: "Run all folds and answer queries",
 		Long: `Run all folds of a configuration and answer queries over HTTP, until SIGINT or SIGTERM: then each fold finishes its
-batch, and foldrun ends with 0. A second signal ends it at once; it loses nothing by that, but starts a little further
-back.
+batch, and foldrun ends with 0. A second signal, half a second later or more, ends it at once; it loses nothing by that,
+but starts a little further back.
 
 A fold that cannot run, for its module or its configuration, stops alone: status and the log say why.`,
 		Example: "  foldrun run -c foldrun.toml\n  foldrun run -c /etc/foldrun/foldrun.toml --log-format json",
@@ -66,21 +67,45 @@ func runFolds(ctx context.Context, path string, log *slog.Logger) (err error) {
 	return h.run(ctx, makeFolds(ctx, dir, c, leftOut, links, log))
 }
 
+// named refuses an empty path, as a variable that is not set gives it.
+func named(path string) error {
+	if path == "" {
+		return hint.Error(misuse{errors.New("-c is empty")}, "name the configuration file, or leave -c out for %s", defaultConfig)
+	}
+	return nil
+}
+
 // loadToRun reads a configuration. It goes on without the folds of an included file that has a mistake, and returns
 // their names.
 func loadToRun(path string, log *slog.Logger) (c *config.Config, leftOut []string, err error) {
-	c, err = config.Load(path)
-	var problems *config.Problems
-	if !errors.As(err, &problems) {
-		return c, nil, err
-	}
-	if problems.Fatal() {
+	if err := named(path); err != nil {
 		return nil, nil, err
 	}
-	for _, p := range problems.All {
-		log.Error("configuration", "problem", p.String(), "hint", p.Hint)
+	c, err = config.Load(path)
+	var problems *config.Problems
+	if errors.As(err, &problems) {
+		if problems.Fatal() {
+			return nil, nil, err
+		}
+		for _, p := range problems.All {
+			log.Error("configuration", "problem", p.String(), "hint", p.Hint)
+		}
+		leftOut = problems.LeftOut
 	}
-	return c, problems.LeftOut, nil
+	folds := len(c.Folds) + len(leftOut)
+	if folds == 0 {
+		err := noFolds(c)
+		log.Warn("no folds", "problem", err, "hint", hint.Of(err))
+	}
+	need := needFiles(c, folds)
+	limit, err := need.judge()
+	if err != nil && limit < need.least() {
+		return nil, nil, err
+	}
+	if err != nil {
+		log.Warn("few open files", "problem", err, "hint", hint.Of(err))
+	}
+	return c, leftOut, nil
 }
 
 // openDir opens the data directory with the configuration's memory budget.

@@ -2,7 +2,6 @@ package main
 
 import (
 	"errors"
-	"fmt"
 
 	"github.com/spf13/cobra"
 
@@ -81,21 +80,30 @@ func scan(c *cobra.Command, f *scanFlags, name string) error {
 	if err != nil {
 		return err
 	}
-	out, n := newRowPrinter(c.OutOrStdout(), f.asJSON), 0
-	for row, err := range who.Scan(c.Context(), fold, index, r) {
-		if err == nil && n == f.limit && !f.all {
-			out.w.Flush()
-			line(c.ErrOrStderr(), "note", fmt.Sprintf("there are more than these %d rows", n), "--limit N or --all reads more")
+	out := newRowPrinter(c.OutOrStdout(), f.asJSON)
+	n, more, at := 0, false, client.Position{}
+	for p, err := range who.Pages(c.Context(), fold, index, r) {
+		if err != nil {
+			return errors.Join(err, out.w.Flush())
+		}
+		at = p.At
+		if more = !f.all && n+len(p.Rows) > f.limit; more {
+			p.Rows = p.Rows[:f.limit-n]
+		}
+		n += len(p.Rows)
+		for _, row := range p.Rows {
+			if err := out.print(row); err != nil {
+				return err
+			}
+		}
+		if more {
 			break
 		}
-		if err == nil {
-			err = out.print(row)
-		}
-		if err != nil {
-			out.w.Flush()
-			return err
-		}
-		n++
 	}
-	return out.w.Flush()
+	err = out.w.Flush()
+	noteState(c.ErrOrStderr(), fold, at)
+	if more {
+		line(c.ErrOrStderr(), "note", "there is more than "+counted(n, "row", "rows"), "--limit N or --all reads more")
+	}
+	return err
 }

@@ -7,10 +7,15 @@ import (
 	"os/signal"
 	"sync"
 	"syscall"
+	"time"
 )
 
-// graceful returns a context that the first SIGINT or SIGTERM ends. A second one ends the process at once: nothing is
-// lost by that but the work since the last commit. stop gives the signals back.
+// settle is how long after the first signal another one is taken for the same wish: a terminal and `timeout` send a
+// signal to a whole group of processes and then to the process, and people hold Ctrl-C down.
+const settle = 500 * time.Millisecond
+
+// graceful returns a context that the first SIGINT or SIGTERM ends. One that comes later than settle after it ends the
+// process at once: nothing is lost by that but the work since the last commit. stop gives the signals back.
 func graceful(ctx context.Context, log *slog.Logger) (_ context.Context, stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	signals := make(chan os.Signal, 2)
@@ -18,15 +23,19 @@ func graceful(ctx context.Context, log *slog.Logger) (_ context.Context, stop fu
 	over := make(chan struct{})
 	var watching sync.WaitGroup
 	watching.Go(func() {
-		for first := true; ; first = false {
+		var first time.Time
+		for {
 			select {
 			case s := <-signals:
-				if !first {
+				switch now := time.Now(); {
+				case first.IsZero():
+					first = now
+					log.Info("stopping", "signal", s.String())
+					cancel()
+				case again(first, now):
 					log.Warn("killed by a second signal", "signal", s.String())
 					os.Exit(exitFailed)
 				}
-				log.Info("stopping", "signal", s.String())
-				cancel()
 			case <-over:
 				return
 			}
@@ -39,3 +48,6 @@ func graceful(ctx context.Context, log *slog.Logger) (_ context.Context, stop fu
 		cancel()
 	}
 }
+
+// again reports whether a signal is a second wish.
+func again(first, now time.Time) bool { return now.Sub(first) >= settle }

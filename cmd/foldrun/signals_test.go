@@ -7,10 +7,12 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -114,14 +116,21 @@ func (d *daemon) status(c *client.Client) client.FoldStatus {
 
 // waitSeq polls until seq is folded.
 func (d *daemon) waitSeq(c *client.Client, seq uint64) client.FoldStatus {
+	d.t.Helper()
+	return d.wait(c, func(s client.FoldStatus) bool { return s.Seq >= seq })
+}
+
+// wait polls until the fold's status is as it should be.
+func (d *daemon) wait(c *client.Client, done func(client.FoldStatus) bool) client.FoldStatus {
+	d.t.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); <-tick.C {
-		if s := d.status(c); s.Seq >= seq {
+		if s := d.status(c); done(s) {
 			return s
 		}
 	}
-	d.t.Fatalf("seq %d is not reached: %+v", seq, d.status(c))
+	d.t.Fatalf("waited in vain: %+v", d.status(c))
 	return client.FoldStatus{}
 }
 
@@ -167,7 +176,8 @@ func (d *daemon) offlineSeq() uint64 {
 	return d.status(c).Seq
 }
 
-// TestSecondSignal holds a graceful stop up with a request that does not end.
+// TestSecondSignal holds a graceful stop up with a request that does not end. Signals go on coming; those that come
+// with the first one change nothing, a later one ends the process.
 func TestSecondSignal(t *testing.T) {
 	d := newDaemon(t, 1)
 	c := d.start()
@@ -175,16 +185,51 @@ func TestSecondSignal(t *testing.T) {
 	conn, err := net.Dial("tcp", strings.TrimPrefix(c.URL, "http://"))
 	check(t, err)
 	defer conn.Close()
-	_, err = fmt.Fprintf(conn, "GET /healthz HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\n")
+	// Two requests at once: when the first is answered, the second, whose body never comes, is being read.
+	_, err = fmt.Fprintf(conn, "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\nGET /healthz HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\n")
 	check(t, err)
+	answer, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	check(t, err)
+	answer.Body.Close()
+	first := time.Now()
 	d.signal()
+	killed := make(chan struct{})
+	var signalling sync.WaitGroup
+	signalling.Go(func() {
+		tick := time.NewTicker(20 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			d.cmd.Process.Signal(syscall.SIGINT)
+			select {
+			case <-tick.C:
+			case <-killed:
+				return
+			}
+		}
+	})
 	d.waitLog("fold stopped")
-	d.signal()
 	d.waitLog("killed by a second signal")
+	if took := time.Since(first); took < settle {
+		t.Errorf("killed %v after the first signal", took)
+	}
+	close(killed)
+	signalling.Wait()
 	if code := d.end(); code != exitFailed {
 		t.Errorf("exit code %d", code)
 	}
 	if got := d.offlineSeq(); got != seq {
 		t.Errorf("seq %d, not %d", got, seq)
+	}
+}
+
+// TestDoubleSignal: what sends two signals at once, as `timeout` does, has asked for a graceful end.
+func TestDoubleSignal(t *testing.T) {
+	d := newDaemon(t, 1)
+	c := d.start()
+	d.waitSeq(c, 1)
+	d.signal()
+	d.cmd.Process.Signal(syscall.SIGINT) // it may have ended by then
+	if code := d.end(); code != exitDone {
+		t.Errorf("exit code %d", code)
 	}
 }

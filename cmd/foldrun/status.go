@@ -59,6 +59,9 @@ func printStatus(out io.Writer, s *client.Status) error {
 		if f.Hint != "" {
 			fmt.Fprintf(out, "%s: hint: %s\n", f.Name, f.Hint)
 		}
+		if f.Quarantined > 0 {
+			fmt.Fprintf(out, "%s: %s\n", f.Name, quarantineOf(&f))
+		}
 		if b := f.Build; b != nil {
 			fmt.Fprintf(out, "%s: building generation %s: %s, seq %d of %d, rows %s\n", f.Name, b.Generation, b.State, b.Seq, b.LastSeq, rowsOf(b.Indexes))
 		}

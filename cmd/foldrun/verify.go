@@ -159,7 +159,7 @@ func (r storeFinding) text() string {
 	var b strings.Builder
 	said := "ok"
 	if !r.OK {
-		said = fmt.Sprintf("%d problems", r.Found)
+		said = counted(r.Found, "problem", "problems")
 	}
 	fmt.Fprintf(&b, "%s: %s: %d rows, %d lineages, seq %d, generation %s\n", r.Fold, said, r.Rows, r.Lineages, r.At.Seq, r.At.Generation)
 	if r.Kept > 0 {

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/foldrun/foldrun/hint"
 	"github.com/foldrun/foldrun/plugins/examples"
 	"github.com/foldrun/foldrun/runtime"
 	"github.com/foldrun/foldrun/runtime/embedded"
@@ -48,6 +49,7 @@ type demo struct {
 	dir    *store.Dir
 	folds  []*runtime.Fold // in the order of plugins
 	kept   bool            // the data directory is the user's
+	fed    int             // updates of the trickle
 }
 
 // Run runs the demo until ctx is done, or with Once until the load is folded.
@@ -78,7 +80,10 @@ func Run(ctx context.Context, o Options) (err error) {
 	if ctx.Err() != nil {
 		err = nil // the user's wish
 	}
-	return errors.Join(err, <-ended)
+	if err = errors.Join(err, <-ended); err == nil && !o.Once {
+		d.farewell()
+	}
+	return err
 }
 
 // show loads the data set and reports what the folds make of it.
@@ -99,6 +104,9 @@ func (d *demo) open(ctx context.Context) (err error) {
 		return err
 	}
 	if d.server, err = embedded.Start(embedded.Options{StoreDir: filepath.Join(d.DataDir, "nats"), Port: int(d.NATSPort), Log: d.Log}); err != nil {
+		if d.NATSPort != 0 {
+			err = hint.Error(err, "if the port is taken: free it, or give --nats-port another; 0 picks one")
+		}
 		return err
 	}
 	if d.conn, err = source.Connect(source.Target{URL: d.server.URL(), Name: "foldrun demo"}, d.Log); err != nil {

@@ -34,7 +34,7 @@ func (d *demo) follow(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(d.Out, "\nUpdates trickle into the bucket; each line shows what the folds make of one. Ctrl-C ends it.\n\n")
+	fmt.Fprintf(d.Out, "\nUpdates trickle into the bucket; each line shows what the folds make of one. Ctrl-C ends it.\n%s\n\n", legend)
 	l := live{out: d.Out, moving: d.Terminal, folds: d.folds}
 	l.look()
 	tick := time.NewTicker(pace)
@@ -55,9 +55,13 @@ func (d *demo) follow(ctx context.Context) error {
 			}
 			return fmt.Errorf("demo: update: %w", err)
 		}
+		d.fed++
 		l.show(what)
 	}
 }
+
+// legend explains what effect writes.
+const legend = "+ rows written, − rows retracted, = rows that stay as they are, · no row is concerned"
 
 // waitSeq waits until every fold that runs has folded seq.
 func (d *demo) waitSeq(ctx context.Context, seq uint64) error {

@@ -42,9 +42,8 @@ func (d *demo) report() error {
 	}
 	switch {
 	case d.Once && d.kept:
-		fmt.Fprintf(d.Out, "\nThe indexes are in %s. Try:\n", d.DataDir)
-		d.commands("--data-dir " + d.DataDir)
-		fmt.Fprintf(d.Out, "  %s demo --data-dir %s      goes on where this ended\n", d.Command, d.DataDir)
+		fmt.Fprintln(d.Out)
+		d.again()
 		return nil
 	case d.Once:
 		fmt.Fprintf(d.Out, "\nWithout --once the demo goes on: updates trickle in, and queries are answered. With --data-dir it keeps its indexes.\n")
@@ -55,6 +54,29 @@ func (d *demo) report() error {
 	fmt.Fprintf(d.Out, "  curl -i '%s/v1/folds/large-cities/indexes/main/scan?limit=2'\n", d.URL)
 	fmt.Fprintf(d.Out, "  nats --server %s kv del cities 3413829      (Reykjavík; its rows go at once)\n", d.server.URL())
 	return nil
+}
+
+// farewell says what was done, and how to look again. The folds have ended.
+func (d *demo) farewell() {
+	fmt.Fprintf(d.Out, "\nThe demo has ended. Updates of its own: %d. The folds held:\n", d.fed)
+	for _, f := range d.folds {
+		s := f.Status()
+		for _, x := range s.Indexes {
+			fmt.Fprintf(d.Out, "  %s/%s: %d rows, as of seq %d\n", s.Name, x.Name, x.Rows, s.Seq)
+		}
+	}
+	if !d.kept {
+		fmt.Fprintf(d.Out, "All of it was temporary. To keep it: %s demo --data-dir DIR\n", d.Command)
+		return
+	}
+	d.again()
+}
+
+// again says how to look at what is kept.
+func (d *demo) again() {
+	fmt.Fprintf(d.Out, "The indexes are in %s. Try:\n", d.DataDir)
+	d.commands("--data-dir " + d.DataDir)
+	fmt.Fprintf(d.Out, "  %s demo --data-dir %s      goes on where this ended\n", d.Command, d.DataDir)
 }
 
 // commands shows the read verbs.

@@ -20,6 +20,9 @@ func appendRow(dst []byte, row store.Row) []byte {
 	if row.Expiry != 0 {
 		dst = append(append(append(dst, `,"expires":"`...), rfc3339(row.Expiry)...), '"')
 	}
+	if row.Kept != 0 {
+		dst = strconv.AppendUint(append(dst, `,"kept_seq":`...), row.Kept, 10)
+	}
 	return append(dst, '}')
 }
 

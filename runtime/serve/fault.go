@@ -53,7 +53,7 @@ func faultOf(err error) *fault {
 func (s *Server) damaged(fold, have string) string {
 	if f := s.folds[fold]; f != nil && have == "" {
 		if db := f.Store(); db != nil {
-			return "stop foldrun and remove " + db.Path() + ": the fold is built again from the stream"
+			return db.RebuildHint()
 		}
 	}
 	return have

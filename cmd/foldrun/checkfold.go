@@ -1,0 +1,142 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/foldrun/foldrun/abi"
+	"github.com/foldrun/foldrun/config"
+	"github.com/foldrun/foldrun/hint"
+	"github.com/foldrun/foldrun/runtime"
+	"github.com/foldrun/foldrun/store"
+)
+
+// fold tries a fold's module, as a start would, and compares what the fold would be with what the data directory has.
+func (k *checker) fold(ctx context.Context, fc config.Fold) {
+	if !k.module(fc) {
+		return
+	}
+	o, err := foldOptions(k.config, fc, k.links[fc.Source.NATS], nil)
+	if err != nil {
+		k.problem(err)
+		return
+	}
+	id, err := runtime.Try(ctx, o)
+	if err != nil {
+		k.refused(fc, err)
+		return
+	}
+	want, err := id.Generation()
+	if err != nil {
+		k.problem(err)
+		return
+	}
+	k.fact("fold %s: module %s of %s, generation %s", fc.Name, id.Module[:12], counted(len(id.Indexes), "index", "indexes"), want)
+	if have := k.kept[fc.Name]; have.generation != "" && !sameIdentity(have.generation, want) {
+		k.differs(fc, have, id, want)
+	}
+}
+
+// module reads a fold's module and holds what the file says of the fold against its manifest. It reports whether all is
+// well.
+func (k *checker) module(fc config.Fold) bool {
+	wasm, err := readModule(fc.Module)
+	if err != nil {
+		key := "sha256"
+		if errors.As(err, new(*fs.PathError)) {
+			key = "path"
+		}
+		k.at(fc.At("module", key), err.Error(), hint.Of(err))
+		return false
+	}
+	m, found, err := abi.ReadManifest(wasm)
+	if err != nil || !found {
+		return true // compiling it says what is wrong
+	}
+	before := len(k.problems)
+	for _, name := range slices.Sorted(maps.Keys(fc.Index)) {
+		if !slices.Contains(m.Indexes, name) {
+			k.at(fc.At("index", name), fmt.Sprintf("its module has no index %q", name), "it has "+quoted(m.Indexes))
+		}
+	}
+	if err := config.CheckSchema(m.ConfigSchema); err != nil {
+		k.schema(fc, err)
+	}
+	var problems *config.Problems
+	if errors.As(fc.CheckConfig(m.ConfigSchema), &problems) {
+		for _, p := range problems.All {
+			k.at(p, p.Text, p.Hint)
+		}
+	}
+	return len(k.problems) == before
+}
+
+// schema adds what is wrong with the schema that a module brings.
+func (k *checker) schema(fc config.Fold, err error) {
+	var problems *config.Problems
+	if !errors.As(err, &problems) {
+		k.problem(err)
+		return
+	}
+	for _, p := range problems.All {
+		k.at(fc.At("module", "path"), fmt.Sprintf("%s: its manifest's %s", fc.Module.Path, p), "mend the schema in "+config.PluginFile+" and build the module again")
+	}
+}
+
+// refused adds why a module is not taken, at the key that names it; what it says of its config at that of the config.
+func (k *checker) refused(fc config.Fold, err error) {
+	_, text := runtime.Describe(err)
+	for _, prefix := range []string{"fold " + fc.Name + ": ", "module: ", "plugin: "} {
+		text = strings.TrimPrefix(text, prefix)
+	}
+	at := fc.At("module", "path")
+	if strings.Contains(text, abi.ExportInit+" refuses the config") {
+		at = fc.At("config")
+	}
+	k.at(at, fc.Module.Path+": "+text, runtime.HintOf(err))
+}
+
+// sameIdentity reports whether two generations are of one identity: what follows a hyphen counts its builds.
+func sameIdentity(a, b string) bool {
+	a, _, _ = strings.Cut(a, "-")
+	b, _, _ = strings.Cut(b, "-")
+	return a == b
+}
+
+// differs adds that a fold is not any more what its rows were made with.
+func (k *checker) differs(fc config.Fold, have kept, id store.Identity, want string) {
+	dir := filepath.Join(k.config.DataDir, "folds", fc.Name)
+	var why string
+	switch old := have.identity; {
+	case old == nil:
+		why = "in which fields was not compared: a foldrun runs on the data directory"
+	case old.Module != id.Module:
+		why = fmt.Sprintf("%s; %s has the digest %s, the module before it had %s", old.Differs(id), fc.Module.Path, id.Module, old.Module)
+	default:
+		why = old.Differs(id)
+	}
+	p := fc.At()
+	p.Text = fmt.Sprintf("%s: module or configuration make it generation %s, current is %s: %s", runtime.CodeIdentity, want,
+		filepath.Join(dir, have.generation), why)
+	if fc.Upgrade == "manual" {
+		k.coded(runtime.CodeIdentity, p.String(), "foldrun rebuild "+fc.Name+" builds it beside the one that serves; or put the old module and configuration back", true)
+		return
+	}
+	k.coded(runtime.CodeIdentity, p.String(), "a start builds the new one beside the old one, which serves until that has caught up; or put the old module and configuration back", false)
+}
+
+// quoted is a list of names in quotes.
+func quoted(names []string) string {
+	all := make([]string, len(names))
+	for i, name := range names {
+		all[i] = strconv.Quote(name)
+	}
+	return strings.Join(all, ", ")
+}
