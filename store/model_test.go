@@ -202,8 +202,8 @@ func (r record) due() int64 {
 }
 
 // fact is one row as text, so that a difference can be printed.
-func fact(key, source, value string, seq uint64, expiry int64) string {
-	return fmt.Sprintf("%q of %q = %q seq %d expiry %d", key, source, value, seq, expiry)
+func fact(key, source, value string, seq, kept uint64, expiry int64) string {
+	return fmt.Sprintf("%q of %q = %q seq %d kept %d expiry %d", key, source, value, seq, kept, expiry)
 }
 
 // rows returns the rows of an index in the order of a scan: every claimant, or what a plain read gives.
@@ -237,7 +237,7 @@ func (w *world) rows(index int, claimants bool) (facts []string) {
 		if !latest {
 			claims[i].seq = 0
 		}
-		facts = append(facts, fact(c.key, c.source, c.value, claims[i].seq, c.entry.expiry))
+		facts = append(facts, fact(c.key, c.source, c.value, claims[i].seq, w.records[c.source].kept, c.entry.expiry))
 	}
 	return facts
 }
@@ -290,7 +290,7 @@ func (w *world) compare(db *DB) error {
 		for _, r := range []Range{{}, {Claimants: true}, {Reverse: true}, {Claimants: true, Reverse: true}} {
 			got, want, err := []string(nil), w.rows(i, r.Claimants), error(nil)
 			err = v.Scan(i, r, func(r Row) bool {
-				got = append(got, fact(string(r.Key), string(r.Source), string(r.Value), r.Seq, r.Expiry))
+				got = append(got, fact(string(r.Key), string(r.Source), string(r.Value), r.Seq, r.Kept, r.Expiry))
 				return true
 			})
 			if err != nil {

@@ -56,6 +56,7 @@ type Row struct {
 	Key, Source, Value []byte
 	Seq                uint64 // the source's, in an index with collisions = "latest"; else 0
 	Expiry             int64  // ns since 1970, 0 = never
+	Kept               uint64 // if not 0: the row is of the source's record of this seq; a newer one is in quarantine
 }
 
 // A Range says which rows to read. Its zero value is all rows of the index, in the order of (key, source).
@@ -157,10 +158,19 @@ func (v *View) read(index int, lower, upper []byte, r Range, f func(Row) bool) e
 	if err != nil {
 		return fmt.Errorf("store: read: %w", err)
 	}
+	k := keptMarker{f: f}
 	w := walker{f: f, latest: v.db.specs[index].Collisions == Latest && !r.Claimants}
-	err = w.walk(it, r.Reverse)
-	if cerr := it.Close(); err == nil {
-		err = cerr
+	if v.state.Kept > 0 {
+		w.f = k.mark
+		k.find, err = v.Finder()
+	}
+	if err == nil {
+		err = w.walk(it, r.Reverse)
+	}
+	for _, more := range []error{k.err, it.Close(), k.close()} {
+		if err == nil {
+			err = more
+		}
 	}
 	if IsDamage(err) {
 		v.db.setDamage(plain(err))
@@ -169,6 +179,30 @@ func (v *View) read(index int, lower, upper []byte, r Range, f func(Row) bool) e
 		return fmt.Errorf("store: read index %s: %w", v.db.specs[index].Name, plain(err))
 	}
 	return nil
+}
+
+// keptMarker hands rows to f, those that were kept marked so. Only a view in which some were has one at work: it reads
+// the lineage of each row's source key.
+type keptMarker struct {
+	f    func(Row) bool
+	find *Finder
+	err  error
+}
+
+func (k *keptMarker) mark(row Row) bool {
+	l, _, err := k.find.Find(row.Source)
+	if k.err = err; err != nil {
+		return false
+	}
+	row.Kept = l.Kept
+	return k.f(row)
+}
+
+func (k *keptMarker) close() error {
+	if k.find == nil {
+		return nil
+	}
+	return k.find.Close()
 }
 
 // walker hands rows to f: each, or the latest of each key.
@@ -235,7 +269,7 @@ func (w *walker) take(row Row) bool {
 	}
 	if more && (!w.have || newer(row, w.best)) {
 		w.best = Row{append(w.best.Key[:0], row.Key...), append(w.best.Source[:0], row.Source...),
-			append(w.best.Value[:0], row.Value...), row.Seq, row.Expiry}
+			append(w.best.Value[:0], row.Value...), row.Seq, row.Expiry, 0}
 		w.have = true
 	}
 	return more

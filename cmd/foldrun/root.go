@@ -24,6 +24,7 @@ var commands = []func() *cobra.Command{
 	statusCommand,
 	getCommand,
 	scanCommand,
+	whyCommand,
 	verifyCommand,
 	quarantineCommand,
 	rebuildCommand,

@@ -4,6 +4,7 @@ import (
 	"net"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestStart(t *testing.T) {
@@ -16,10 +17,20 @@ func TestStart(t *testing.T) {
 		t.Errorf("URL is %q", s.URL())
 	}
 	s.Stop()
-	if s, err = Start(Options{StoreDir: dir}); err != nil {
+	if err := s.Health(); err == nil {
+		t.Error("a server that has ended is healthy")
+	}
+	if s, err = Start(Options{StoreDir: dir, LameDuck: time.Second}); err != nil {
 		t.Fatalf("second start: %v", err)
 	}
-	s.Stop()
+	if err := s.Health(); err != nil {
+		t.Error(err)
+	}
+	s.LameDuck()
+	if c, err := net.Dial("tcp", strings.TrimPrefix(s.URL(), "nats://")); err == nil {
+		c.Close()
+		t.Error("a server that has ended listens")
+	}
 }
 
 func TestStartRefuses(t *testing.T) {

@@ -56,6 +56,8 @@ func New(o Options) *Server {
 	s.route("GET /v1/status", s.status)
 	s.route("GET /v1/folds/{fold}/indexes/{index}/get", s.get)
 	s.route("GET /v1/folds/{fold}/indexes/{index}/scan", s.scan)
+	s.route("GET /v1/folds/{fold}/indexes/{index}/why", s.whyKey)
+	s.route("GET /v1/folds/{fold}/why", s.whySource)
 	s.route("GET /v1/folds/{fold}/verify", s.check)
 	s.route("GET /v1/folds/{fold}/quarantine", s.quarantine)
 	s.route("GET /v1/folds/{fold}/quarantine/show", s.show)

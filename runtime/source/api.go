@@ -48,7 +48,8 @@ type streamInfo struct {
 		} `json:"lost"`
 	} `json:"state"`
 	Mirror *struct {
-		Lag uint64 `json:"lag"`
+		Lag    uint64 `json:"lag"`
+		Active int64  `json:"active"` // ns since it last heard of its origin, -1 when it never did
 	} `json:"mirror"`
 }
 

@@ -57,35 +57,33 @@ func TestRequests(t *testing.T) {
 	const total = 100_000
 	s := newSite(t)
 	s.log("e.>")
-	s.publish("e", 1000, total, 100)
+	s.publish("e", 1000, total, 10)
 	nc := connect(t, s.server.URL())
 	c := newToll(t, s, nc)
 
-	src := open(t, nc, Options{Stream: "E", Refresh: time.Hour})
+	src := open(t, nc, Options{Stream: "E", Refresh: time.Hour, Heartbeat: 10 * time.Second}) // a busy machine is not silence
 	c.want("Open", map[string]int{"STREAM.INFO": 1})
 	f := follow(t, src, store.Position{}, NewPipe(3))
 	f.loose = true
 	f.until(total)
-	f.beats(5)
 	pos := f.stop()
 	c.want("a catch-up", map[string]int{"STREAM.INFO": 2, "CONSUMER.CREATE": 1, "CONSUMER.MSG.NEXT": 1 + total/5000, "CONSUMER.DELETE": 1})
-
-	f = follow(t, src, pos, NewPipe(3))
-	f.beats(5)
-	f.stop()
-	c.want("a resume, with one anchor asked for", map[string]int{"STREAM.INFO": 2, "STREAM.MSG.GET": 1, "CONSUMER.CREATE": 1, "CONSUMER.MSG.NEXT": 1, "CONSUMER.DELETE": 1})
-
-	f = follow(t, src, pos, NewPipe(3))
-	f.beats(5)
-	check(t, s.js.DeleteConsumer(t.Context(), "E", s.consumers("E")[0]))
-	f.beats(5)
-	f.stop()
-	// and the test asked for one stream, its consumers' names, and to delete one
-	c.want("two sessions", map[string]int{"STREAM.INFO": 4 + 1, "STREAM.MSG.GET": 2, "CONSUMER.CREATE": 2, "CONSUMER.MSG.NEXT": 2,
-		"CONSUMER.DELETE": 3 + 1, "CONSUMER.NAMES": 1})
-
 	src.listed(t, total, nil)
 	c.want("a listing", map[string]int{"STREAM.INFO": 1, "CONSUMER.CREATE": 1, "CONSUMER.MSG.NEXT": total / 5000, "CONSUMER.DELETE": 1})
+
+	src = open(t, nc, Options{Stream: "E", Refresh: time.Hour, Heartbeat: 500 * time.Millisecond})
+	f = follow(t, src, pos, NewPipe(3))
+	f.beats(3)
+	check(t, s.js.DeleteConsumer(t.Context(), "E", s.consumers("E")[0]))
+	f.beats(3)
+	f.stop()
+	n := int(src.Status().Sessions)
+	if n < 2 {
+		t.Errorf("%d sessions, one of them was ended", n)
+	}
+	// Open asked for the stream, and so did the test, which also asked for its consumers' names, and to delete one
+	c.want(fmt.Sprint(n, " sessions that resume"), map[string]int{"STREAM.INFO": 2*n + 2, "STREAM.MSG.GET": n, "CONSUMER.CREATE": n,
+		"CONSUMER.MSG.NEXT": n, "CONSUMER.DELETE": 2*n - 1 + 1, "CONSUMER.NAMES": 1})
 }
 
 // beats waits until the server has said n times more that it has nothing to send.

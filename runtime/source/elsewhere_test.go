@@ -193,3 +193,33 @@ func TestLeafNode(t *testing.T) {
 		}
 	}
 }
+
+// TestMirrorWithoutOrigin makes a mirror anew while its origin is away: it is empty, and nobody can say how far behind
+// it is. The source waits, and goes on once the mirror is filled.
+func TestMirrorWithoutOrigin(t *testing.T) {
+	l := newLeaf(t)
+	eventually(t, func() error {
+		_, err := l.js.CreateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: "b"})
+		return err
+	})
+	local, err := jetstream.NewWithDomain(l.nc, "leaf")
+	check(t, err)
+	mirror := jetstream.StreamConfig{Name: "KV_copy", Mirror: &jetstream.StreamSource{Name: "KV_b", Domain: "hub"}}
+	_, err = local.CreateStream(t.Context(), mirror)
+	check(t, err)
+	last := l.put("$KV.b.k", "v")
+	src := open(t, l.nc, Options{Bucket: "copy", Domain: "leaf"})
+	f := follow(t, src, store.Position{}, NewPipe(2))
+	f.until(last)
+	l.hub.Stop()
+	check(t, local.DeleteStream(t.Context(), "KV_copy"))
+	_, err = local.CreateStream(t.Context(), mirror)
+	check(t, err)
+	eventually(t, func() error {
+		if st := src.Status(); st.Resets["refilling"] == 0 {
+			return fmt.Errorf("%s: %s", st.State, st.Reason)
+		}
+		return nil
+	})
+	f.stop()
+}

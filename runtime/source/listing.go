@@ -63,7 +63,27 @@ func (s *Source) List(ctx context.Context, upTo uint64, b *Batch, f func() error
 		if err := sleep(ctx, pause.take(s.pace.longest)); err != nil {
 			return err
 		}
+		if err := s.reconnected(ctx); err != nil {
+			return err
+		}
 	}
+}
+
+// reconnected returns when the connection is up.
+func (s *Source) reconnected(ctx context.Context) error {
+	up := s.nc.StatusChanged(nats.CONNECTED, nats.CLOSED)
+	defer s.nc.RemoveStatusListener(up)
+	for !s.nc.IsConnected() {
+		if s.nc.IsClosed() {
+			return fmt.Errorf("source: %w", nats.ErrConnectionClosed)
+		}
+		select {
+		case <-up:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
 }
 
 // session lists what one consumer delivers. done says that err, nil or not, is the end of the listing.
@@ -74,6 +94,9 @@ func (l *listing) session(ctx context.Context) (err error, done bool) {
 	}
 	if !info.Created.Equal(l.created) {
 		return fmt.Errorf("source: the stream was made anew at %s", info.Created), true
+	}
+	if last := info.State.LastSeq; last < l.upTo { // a leader that is a little behind, or a stream that was rewound: it would not end
+		return fmt.Errorf("source: the stream ends at %d, and is to be listed up to %d", last, l.upTo), false
 	}
 	l.consumer, l.inbox, l.came = l.newConsumerName(), l.nc.NewInbox(), 0
 	ch := make(chan *nats.Msg, listingPull+64)

@@ -58,7 +58,7 @@ func (r *reader) prove(ctx context.Context) (*streamInfo, error) {
 				return nil, err
 			}
 			continue
-		case behind && patient && info.Mirror != nil && info.Mirror.Lag > 0:
+		case behind && patient && info.Mirror != nil && (info.Mirror.Lag > 0 || info.Mirror.Active < 0):
 			return nil, errRefilling
 		case stop != nil:
 			r.note(func(st *Status) { st.Checks[stop.Code]++ })

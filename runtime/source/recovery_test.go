@@ -117,6 +117,35 @@ func fewConsumers(s *site, most int) error {
 	return nil
 }
 
+// A server that says nothing is seen: the source does not claim to read, nor that it has read everything, until it does
+// again.
+func TestSilence(t *testing.T) {
+	s := newSite(t)
+	s.log("e.>")
+	p, nc := proxied(t, s)
+	src := open(t, nc, Options{Stream: "E", Refresh: 50 * time.Millisecond})
+	src.pace.api = 200 * time.Millisecond
+	f := follow(t, src, store.Position{}, NewPipe(3))
+	f.until(s.put("e.1", ""))
+	reads := func(after time.Time) func() bool {
+		return func() bool {
+			st := src.Status()
+			return !(st.State == StateReading && st.CaughtUp && st.CaughtUpAt.After(after))
+		}
+	}
+	f.while(reads(time.Time{}))
+	p.Stall(true)
+	f.while(func() bool {
+		st := src.Status()
+		return st.State == StateReading || st.Reason == ""
+	})
+	was := src.Status()
+	t.Logf("%s: %s, read up to its end at %s", was.State, was.Reason, was.CaughtUpAt)
+	p.Stall(false)
+	f.while(reads(was.CaughtUpAt))
+	f.stop()
+}
+
 // What the server says of a pull ends the session where the consumer is gone, or is about to be.
 func TestEndsOfSessions(t *testing.T) {
 	r := &reader{Source: new(Source)}

@@ -78,6 +78,7 @@ func (r *reader) session(ctx context.Context) error {
 		st.Sessions++
 		r.showCaughtUp(st, r.pos.Seq >= r.target)
 	})
+	r.hear() // what waits for the proof
 	r.opts.Log.Info("reading", "stream", r.opts.Stream, "cursor", r.pos.Seq, "created", stamp(r.pos.Created),
 		"first_seq", info.State.FirstSeq, "last_seq", r.target, "messages", info.State.Messages, "consumer", s.name)
 	return r.read(ctx, s)
@@ -265,9 +266,14 @@ func (r *reader) leaderSays(s *session, info *streamInfo) error {
 		st.MaxAge, st.TTL = r.maxAge, r.ttl
 		r.showCaughtUp(st, st.Seq >= r.target)
 	})
+	r.hear()
+	return nil
+}
+
+// hear has those look who wait for the leader's word.
+func (r *reader) hear() {
 	select {
 	case r.heard <- struct{}{}:
 	default:
 	}
-	return nil
 }
