@@ -167,16 +167,3 @@ func (g *follower) pause(why *Stop) {
 	g.set(func() { g.paused = why })
 	g.log.Warn("fold paused", "code", why.Code, "err", why.Err, "hint", HintOf(why))
 }
-
-// divergence returns why a source ended, if that is that its stream holds another history than the one that was folded.
-func divergence(err error) *source.Stop {
-	var stop *source.Stop
-	if !errors.As(err, &stop) {
-		return nil
-	}
-	switch stop.Code {
-	case source.CodeRewound, source.CodeDiverged, source.CodeRecreated:
-		return stop
-	}
-	return nil
-}

@@ -14,9 +14,6 @@ import (
 	"github.com/foldrun/foldrun/store"
 )
 
-// evictKeep is the on_evict of a fold whose rows outlive the eviction of their message.
-const evictKeep = "keep"
-
 // mends says whether a generation whose stream holds another history is mended in place, and not replaced.
 func (g *follower) mends(stop *source.Stop) bool {
 	switch {

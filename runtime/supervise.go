@@ -10,24 +10,6 @@ import (
 	"github.com/foldrun/foldrun/store"
 )
 
-// Divergence says what a fold does when its stream turns out to hold another history than the one that was folded: it
-// was made anew, restored from an older copy, or lost its tail.
-type Divergence string
-
-const (
-	DivergedRebuild   Divergence = "rebuild"   // a new generation is built beside the one that serves; lost tails are mended in place
-	DivergedReconcile Divergence = "reconcile" // the generation that serves is mended in place
-	DivergedHalt      Divergence = "halt"      // the fold stops until an operator decides
-)
-
-// Upgrade says what a fold does when the generation that serves is not what is configured.
-type Upgrade string
-
-const (
-	UpgradeAuto   Upgrade = "auto"   // the one that is configured is built beside it
-	UpgradeManual Upgrade = "manual" // the fold stops until an operator has it built
-)
-
 // gateEvery is how often it is asked whether a generation that is being built has caught up.
 const gateEvery = 100 * time.Millisecond
 
