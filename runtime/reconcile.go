@@ -102,7 +102,8 @@ func (p *pipeline) drain(ctx context.Context) error {
 // marks notes which lineages have their message in the stream.
 func (x *reconcile) marks(ctx context.Context) error {
 	return x.src.List(ctx, x.upTo, x.batch, func() error {
-		return x.each(func(u *abi.Update, l store.Lineage, found bool, _ int64) {
+		return x.each(func(i int, l store.Lineage, found bool) {
+			u := &x.batch.Records[i]
 			switch {
 			case found:
 				x.seen.add(l.Seq)
@@ -154,11 +155,12 @@ func (x *reconcile) search(ctx context.Context) error {
 }
 
 // look notes a message that is not folded.
-func (x *reconcile) look(u *abi.Update, l store.Lineage, found bool, expiry int64) {
+func (x *reconcile) look(i int, l store.Lineage, found bool) {
+	u := &x.batch.Records[i]
 	put := u.Op == abi.OpPut || x.wantsDelete
 	state := x.pipe.db.State()
 	switch {
-	case found && l.Seq >= u.Seq, !found && (!put || state.Gone(u.Time, expiry)):
+	case found && l.Seq >= u.Seq, !found && (!put || state.Gone(u.Time, x.batch.Expiry(i))):
 		return
 	case x.first == 0 || u.Seq < x.first:
 		x.first = u.Seq
@@ -188,31 +190,6 @@ func (x *reconcile) position(now source.Incarnation) store.Position {
 		pos.Seq = 0 // nothing would prove the stream
 	}
 	return pos
-}
-
-// each calls f with each listed message, in the order of the source keys, and the lineage of its source key.
-func (x *reconcile) each(f func(u *abi.Update, l store.Lineage, found bool, expiry int64)) error {
-	b := x.batch
-	x.report.Listed += uint64(b.Len())
-	x.inOrder()
-	v, err := x.pipe.db.View()
-	if err != nil {
-		return err
-	}
-	defer v.Close()
-	find, err := v.Finder()
-	if err != nil {
-		return err
-	}
-	defer find.Close()
-	for _, i := range x.order {
-		l, found, err := find.Find(b.Key(int(i)))
-		if err != nil {
-			return err
-		}
-		f(&b.Records[i], l, found, b.Expiry(int(i)))
-	}
-	return nil
 }
 
 // inOrder puts into x.order the listed messages in the order of their source keys.

@@ -139,36 +139,45 @@ func (s *sweeper) newSweep(reason string, upTo uint64) *sweep {
 
 // mark compares one batch of listed messages with their lineages.
 func (x *sweep) mark() error {
-	b := x.batch
-	x.report.Listed += uint64(b.Len())
-	x.inOrder()
-	v, err := x.pipe.db.View()
-	if err != nil {
-		return err
-	}
-	defer v.Close()
-	f, err := v.Finder()
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	for _, i := range x.order {
-		key, u := b.Key(int(i)), &b.Records[i]
-		l, found, err := f.Find(key)
+	state := x.pipe.db.State()
+	return x.each(func(i int, l store.Lineage, found bool) {
+		key, u := x.batch.Key(i), &x.batch.Records[i]
 		switch {
-		case err != nil:
-			return err
 		case found && l.Seq == u.Seq && l.Time == u.Time:
 			x.matched.add(l.Seq)
 			delete(x.suspects, string(key))
 		case found && l.Seq > u.Seq:
 			x.older.add(l.Seq)
 			delete(x.suspects, string(key))
-		case u.Op != abi.OpPut && !x.wantsDelete || v.State().Gone(u.Time, b.Expiry(int(i))):
+		case u.Op != abi.OpPut && !x.wantsDelete || state.Gone(u.Time, x.batch.Expiry(i)):
 			delete(x.suspects, string(key))
 		default:
 			x.suspect(key)
 		}
+	})
+}
+
+// each calls f with the number of each listed message, in the order of the source keys, and the lineage of its source
+// key, if it has one.
+func (x *sweep) each(f func(i int, l store.Lineage, found bool)) error {
+	x.report.Listed += uint64(x.batch.Len())
+	x.inOrder()
+	v, err := x.pipe.db.View()
+	if err != nil {
+		return err
+	}
+	defer v.Close()
+	find, err := v.Finder()
+	if err != nil {
+		return err
+	}
+	defer find.Close()
+	for _, i := range x.order {
+		l, found, err := find.Find(x.batch.Key(int(i)))
+		if err != nil {
+			return err
+		}
+		f(int(i), l, found)
 	}
 	return nil
 }
