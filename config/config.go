@@ -66,6 +66,7 @@ type Store struct {
 	CacheSize   int64  // bytes of Memory for the block cache; 0 = "auto": the store's own split
 	Sync        string // "always" (default), "1s" (WAL synced at that interval) or "never"; each survives kill -9
 	MinFreeDisk int64  // bytes free on data_dir's file system below which folds pause; default 1 GiB
+	ModuleCache bool   // compiled modules are kept in data_dir/cache; default true
 }
 
 // An HTTP is the door for queries, status and metrics.
@@ -133,7 +134,7 @@ type Index struct {
 // Limits bound what a module may use for one record.
 type Limits struct {
 	Memory           int64 // bytes of guest memory, used in whole pages of 64 KiB; default 64 MiB
-	FuelPerRecord    int64 // what one record may cost, about an instruction each (runtime/plugin/fuel); default 50,000,000
+	FuelPerRecord    int64 // what one record may cost, about an instruction each (runtime/plugin/fuel); default 120,000,000
 	EntriesPerRecord int   // default 1024
 	BytesPerRecord   int64 // bytes of all keys and values emitted; default 4 MiB
 }
@@ -144,7 +145,7 @@ func Default() *Config {
 		DataDir:  "/var/lib/foldrun",
 		Instance: hostname(),
 		NATS:     map[string]NATS{},
-		Store:    Store{Sync: "always", MinFreeDisk: 1 << 30},
+		Store:    Store{Sync: "always", MinFreeDisk: 1 << 30, ModuleCache: true},
 		HTTP:     HTTP{Listen: "127.0.0.1:8480"},
 	}
 }
@@ -159,7 +160,7 @@ func DefaultFold(name string) Fold {
 		Upgrade:      "auto",
 		Source:       Source{NATS: "default", Filter: ">", Keying: "subject", OnEvict: "remove"},
 		Index:        map[string]Index{},
-		Limits:       Limits{Memory: 64 << 20, FuelPerRecord: 50_000_000, EntriesPerRecord: 1024, BytesPerRecord: 4 << 20},
+		Limits:       Limits{Memory: 64 << 20, FuelPerRecord: 120_000_000, EntriesPerRecord: 1024, BytesPerRecord: 4 << 20},
 		Config:       json.RawMessage("{}"),
 	}
 }

@@ -77,6 +77,7 @@ func readStore(t *table, s *Store) {
 	t.autoSize("cache_size", &s.CacheSize, 8<<20, math.MaxInt64)
 	t.enum("sync", &s.Sync, "always", "1s", "never")
 	t.size("min_free_disk", &s.MinFreeDisk, 16<<20, math.MaxInt64)
+	t.flag("module_cache", &s.ModuleCache)
 	t.done()
 	if s.Memory > 0 && s.CacheSize >= s.Memory {
 		t.problem("cache_size", "leaves nothing of store.memory for the rest", `write cache_size = "auto"`)

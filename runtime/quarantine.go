@@ -18,10 +18,10 @@ const (
 // defaultBudget is that of a fold which says nothing of it.
 var defaultBudget = store.Budget{Share: 0.01, Least: 100}
 
-// budget returns what bounds quarantine now. An operator who accepted the loss lifted it.
+// budget returns what bounds quarantine now. An operator who accepted the loss lifted it, but not for its bytes.
 func (g *follower) budget() *store.Budget {
 	if g.lifted.Load() {
-		return &store.Budget{Share: 1}
+		return &store.Budget{Share: 1, Bytes: g.opt.Budget.Bytes}
 	}
 	return g.opt.Budget
 }
@@ -59,11 +59,17 @@ func (g *follower) refused(err error) *Stop {
 }
 
 // grant notes what an operator accepts who has a fold go on that ended because of why: failures beyond the error budget
-// where that is why, else what the next switch or reconcile loses.
+// where that is why, nothing where no loss would help, else what the next switch or reconcile loses.
 func (f *Fold) grant(why error, accept bool) {
-	if code, _ := Describe(why); code == CodeBudget {
-		f.lifted.Store(accept)
-		return
+	code := ""
+	if why != nil {
+		code, _ = Describe(why)
 	}
-	f.accept.Store(accept)
+	switch code {
+	case CodeBudget:
+		f.lifted.Store(accept)
+	case CodeRecordFailed, CodeQuarantineFull:
+	default:
+		f.accept.Store(accept)
+	}
 }

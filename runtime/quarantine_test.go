@@ -22,6 +22,7 @@ type clinic struct {
 	kv   jetstream.KeyValue
 	path string
 	o    FoldOptions
+	seen error // the last stop that was awaited
 }
 
 func newClinic(t *testing.T, history uint8, change func(*FoldOptions)) *clinic {
@@ -46,11 +47,23 @@ func (c *clinic) run() {
 
 func (c *clinic) put(key, value string) uint64 { return c.s.put(c.kv, key, []byte(value)) }
 
-// awaitCode waits until the fold stopped, or holds, with a code.
-func (c *clinic) awaitCode(code string) Status {
+// awaitStop waits until the fold stopped, another time than before, with a code.
+func (c *clinic) awaitStop(code string) Status {
 	c.t.Helper()
-	c.await(code, func(st Status) bool { return st.Code == code })
-	return c.Status()
+	c.await(code, func(Status) bool {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.stopped == nil || c.stopped == c.seen {
+			return false
+		}
+		c.seen = c.stopped
+		return true
+	})
+	st := c.Status()
+	if st.Code != code || st.State != StateStopped {
+		c.t.Fatalf("stopped with another code than %s: %+v", code, st)
+	}
+	return st
 }
 
 // fine waits until the fold has folded seq and follows, and checks the store.
@@ -121,7 +134,7 @@ func TestHaltOnError(t *testing.T) {
 	c.fine(good)
 	bad := c.put("bad", "E\x07it is broken")
 	for range 2 {
-		st := c.awaitCode(CodeRecordFailed)
+		st := c.awaitStop(CodeRecordFailed)
 		for _, want := range []string{`source key "bad"`, fmt.Sprint("at seq ", bad), "module 7: it is broken"} {
 			if !strings.Contains(st.Reason, want) {
 				t.Errorf("the reason %q lacks %q", st.Reason, want)
@@ -132,7 +145,7 @@ func TestHaltOnError(t *testing.T) {
 		}
 		check(t, c.Resume(t.Context(), false))
 	}
-	c.awaitCode(CodeRecordFailed)
+	c.awaitStop(CodeRecordFailed)
 	whole(t, c.Store())
 	last := c.put("bad", "ay=2")
 	check(t, c.Resume(t.Context(), false))
@@ -154,14 +167,14 @@ func TestErrorBudget(t *testing.T) {
 	c.fine(within)
 	c.put("c", "E\x09no more")
 	last := c.put("d", "T")
-	st := c.awaitCode(CodeBudget)
+	st := c.awaitStop(CodeBudget)
 	if st.Seq != within || st.Quarantined != 2 || st.Allowed != 2 || !strings.Contains(st.Reason, "3 of 3 live source keys would be in quarantine, 2 are allowed") ||
 		!strings.Contains(st.Reason, `source key "c" at seq 3 cannot be transformed: module 9: no more`) ||
 		!strings.Contains(st.Hint, "foldrun quarantine ls f") || !strings.Contains(st.Hint, "foldrun resume f --accept-loss") {
 		t.Errorf("%+v", st)
 	}
 	check(t, c.Resume(t.Context(), false))
-	c.awaitCode(CodeBudget)
+	c.awaitStop(CodeBudget)
 	whole(t, c.Store())
 	check(t, c.Resume(t.Context(), true))
 	c.fine(last)
@@ -174,10 +187,32 @@ func TestErrorBudget(t *testing.T) {
 		t.Errorf("within the budget again: %+v", st)
 	}
 	c.put("b", "T")
-	c.awaitCode(CodeBudget)
+	c.awaitStop(CodeBudget)
 	c.end()
 	<-c.done
 	c.close()
+}
+
+// TestQuarantineFull stops before quarantine takes more bytes than it may, whatever an operator accepts, and goes on once
+// what fails is put right.
+func TestQuarantineFull(t *testing.T) {
+	c := newClinic(t, 1, func(o *FoldOptions) { o.Budget = &store.Budget{Share: 1, Bytes: 1000} })
+	c.run()
+	held := c.put("a", "T")
+	c.fine(held)
+	c.put("b", "T"+strings.Repeat("x", 1000))
+	for _, accept := range []bool{false, true} {
+		st := c.awaitStop(CodeQuarantineFull)
+		if st.Seq != held || st.Quarantined != 1 || c.accept.Load() || !strings.Contains(st.Reason, "1000 are allowed") || !strings.Contains(st.Hint, "foldrun resume f") {
+			t.Errorf("%+v", st)
+		}
+		check(t, c.Resume(t.Context(), accept))
+	}
+	c.awaitStop(CodeQuarantineFull)
+	last := c.put("b", "ax=1")
+	check(t, c.Resume(t.Context(), false))
+	c.fine(last)
+	c.stop()
 }
 
 // TestBudgetOfBuild has a build exceed the budget that the generation beside it keeps to: the old one serves on, until
@@ -197,12 +232,12 @@ func TestBudgetOfBuild(t *testing.T) {
 	c.stop()
 	c.o.Module.EntriesPerRecord = 1
 	c.run()
-	st := c.awaitCode(CodeBudget)
+	st := c.awaitStop(CodeBudget)
 	if st.State != StateStopped || st.Generation != first || st.Quarantined != 1 || len(c.rows(0, store.Range{})) != 21 {
 		t.Errorf("while the build is stopped: %+v", st)
 	}
 	check(t, c.Resume(t.Context(), false))
-	c.awaitCode(CodeBudget)
+	c.awaitStop(CodeBudget)
 	check(t, c.Resume(t.Context(), true))
 	c.await("a switch", func(st Status) bool { return st.Generation != first && st.Code == "" })
 	if st := c.Status(); st.Quarantined != 6 || !st.Lifted {

@@ -132,11 +132,14 @@ func (q *Quarantined) decode(v []byte) error {
 // Quarantine calls f for each source key >= from in quarantine, in order. q's bytes are views, valid until f returns. f
 // returns false to stop.
 func (v *View) Quarantine(from []byte, f func(q Quarantined) bool) error {
-	find, err := v.Finder()
-	if err != nil {
-		return err
+	var find *Finder // of whose rows stand
+	if v.state.Kept > 0 {
+		var err error
+		if find, err = v.Finder(); err != nil {
+			return err
+		}
+		defer find.Close()
 	}
-	defer find.Close()
 	it, err := v.snap.NewIter(&pebble.IterOptions{LowerBound: appendQuarantineKey(nil, from), UpperBound: []byte{kindQuarantine + 1}})
 	if err != nil {
 		return fmt.Errorf("store: quarantine: %w", err)
@@ -165,7 +168,7 @@ func quarantinedAt(it *pebble.Iterator, find *Finder) (q Quarantined, err error)
 	if err == nil {
 		err = q.decode(v)
 	}
-	if err != nil {
+	if err != nil || find == nil {
 		return q, err
 	}
 	l, _, err := find.Find(q.Source)

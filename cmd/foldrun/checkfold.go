@@ -24,6 +24,7 @@ func (k *checker) fold(ctx context.Context, fc config.Fold) {
 		return
 	}
 	o, err := foldOptions(k.config, fc, k.links[fc.Source.NATS], nil)
+	o.Module.CacheDir = "" // a check writes nothing
 	if err != nil {
 		k.problem(err)
 		return

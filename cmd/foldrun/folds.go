@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 
 	"github.com/foldrun/foldrun/config"
 	"github.com/foldrun/foldrun/hint"
@@ -56,7 +57,7 @@ func foldOptions(c *config.Config, fc config.Fold, l link, log *slog.Logger) (o 
 		Source: source.Options{Stream: fc.Source.Stream, Bucket: fc.Source.Bucket, Domain: l.domain, Filter: fc.Source.Filter,
 			KeyingMessage: fc.Source.Keying == "message", Instance: c.Instance},
 		Module: plugin.Options{Memory: fc.Limits.Memory, FuelPerRecord: fc.Limits.FuelPerRecord, EntriesPerRecord: fc.Limits.EntriesPerRecord,
-			BytesPerRecord: fc.Limits.BytesPerRecord, Config: fc.Config},
+			BytesPerRecord: fc.Limits.BytesPerRecord, Config: fc.Config, CacheDir: moduleCache(c)},
 		Collisions: map[string]store.Collisions{},
 		OnError:    fc.OnError,
 		Budget:     &store.Budget{Share: fc.ErrorBudget.Share, Least: fc.ErrorBudget.Keys},
@@ -72,6 +73,14 @@ func foldOptions(c *config.Config, fc config.Fold, l link, log *slog.Logger) (o 
 		return o, &runtime.Stop{Code: runtime.CodeModule, Err: fmt.Errorf("fold %s: module: %w", fc.Name, err)}
 	}
 	return o, nil
+}
+
+// moduleCache returns the directory of compiled modules, "" for none.
+func moduleCache(c *config.Config) string {
+	if !c.Store.ModuleCache {
+		return ""
+	}
+	return filepath.Join(c.DataDir, "cache")
 }
 
 func readModule(m config.Module) ([]byte, error) {

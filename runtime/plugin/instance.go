@@ -24,7 +24,8 @@ type instance struct {
 	memory    api.Memory
 	buffer    api.Function
 	transform api.Function
-	fuel      api.MutableGlobal // what is left of the fuel of the call in hand; below 0 it trapped
+	fuel      api.MutableGlobal // what is left of the slice of fuel in hand
+	reserve   api.MutableGlobal // and beyond it; with both below 0 the call ended for want of it
 	depth     api.MutableGlobal // what is left of its stack
 	arena     uint32            // address of the input arena
 	room      uint32            // bytes of it
@@ -40,6 +41,9 @@ type callError struct {
 }
 
 func (e *callError) Error() string { return e.code + ": " + e.text }
+
+// errSleeps says that a record would have moved the clock of its neighbours.
+var errSleeps = &callError{"sleeps", "it sleeps in a frame of many records"}
 
 // errArena says that the guest has no room for a frame of this size.
 var errArena = &callError{"arena_too_small", "foldrun_buffer has no room for it"}
@@ -58,7 +62,7 @@ func (m *Module) start(ctx context.Context) (*instance, error) {
 	}
 	in.ctx, in.guest, in.memory = context.WithoutCancel(ctx), guest, guest.Memory()
 	in.buffer, in.transform = guest.ExportedFunction(abi.ExportBuffer), guest.ExportedFunction(abi.ExportTransform)
-	in.fuel, in.depth = guest.ExportedGlobal(fuel.FuelGlobal).(api.MutableGlobal), guest.ExportedGlobal(fuel.DepthGlobal).(api.MutableGlobal)
+	in.bind(guest)
 	if err := in.initialize(ctx); err != nil {
 		in.close(ctx)
 		return nil, fmt.Errorf("plugin: module %s does not start: %w", m.manifest.Name, err)
@@ -97,38 +101,59 @@ func (in *instance) initialize(ctx context.Context) error {
 }
 
 // startFuel is what a fresh instance may use to start, and in its first call on top of what a record may: runtimes and
-// libraries make their tables then. Go's runtime uses 3.3 million to start.
-const startFuel = 400_000_000
+// libraries make their tables then. Go's runtime uses 5 million to start.
+const startFuel = 20_000_000
+
+// frameFuel is what a call that gives no verdict may use, if a record may not use less: it is to be short, and a record
+// that is endless is to be found without much ado.
+const frameFuel = 20_000_000
 
 // invoke calls a function of the guest with the first n values of the stack, on the given fuel. The clock stands where
 // it stood in every other call. Its error is a *callError.
 func (in *instance) invoke(f api.Function, n int, given int64) *callError {
-	in.clock.slept = 0
-	in.fuel.Set(uint64(given))
+	in.clock.slept, in.clock.refused = 0, false
+	slice := min(given, fuel.DefaultSlice)
+	in.fuel.Set(uint64(slice))
+	in.reserve.Set(uint64(given - slice))
 	in.depth.Set(fuel.DefaultStack)
 	err := f.CallWithStack(in.ctx, in.stack[:n])
 	switch {
+	case in.left() < 0: // the last charge may have come after the last test
+		return &callError{"out_of_fuel", fmt.Sprintf("it needs more than %d fuel", given)}
 	case err == nil:
 		return nil
-	case int64(in.fuel.Get()) < 0:
-		return &callError{"out_of_fuel", fmt.Sprintf("it needs more than %d fuel", given)}
 	case int64(in.depth.Get()) < 0:
 		return &callError{"stack_overflow", fmt.Sprintf("its calls nest deeper than %d MiB of stack", fuel.DefaultStack>>20)}
+	case in.clock.refused:
+		return errSleeps
 	}
 	return &callError{"trap", trapText(err).Error()}
 }
 
+// left returns what is left of the fuel of the last call.
+func (in *instance) left() int64 { return int64(in.fuel.Get()) + int64(in.reserve.Get()) }
+
 // burn charges a host function that works for the guest. It traps when nothing is left.
-func burn(guest api.Module, n uint64) {
-	g := guest.ExportedGlobal(fuel.FuelGlobal).(api.MutableGlobal)
-	left := int64(g.Get()) - int64(min(n, 1<<40))
-	g.Set(uint64(left))
-	if left < 0 {
+func (in *instance) burn(guest api.Module, n uint64) {
+	if in.fuel == nil { // its start section runs
+		in.bind(guest)
+	}
+	in.fuel.Set(in.fuel.Get() - min(n, 1<<40))
+	if in.left() < 0 {
 		panic(errOutOfFuel)
 	}
 }
 
 var errOutOfFuel = errors.New("out of fuel")
+
+// bind looks up the meter's globals.
+func (in *instance) bind(guest api.Module) {
+	global := func(name string) api.MutableGlobal { return guest.ExportedGlobal(name).(api.MutableGlobal) }
+	in.fuel, in.reserve, in.depth = global(fuel.FuelGlobal), global(fuel.ReserveGlobal), global(fuel.DepthGlobal)
+}
+
+// caller returns the instance that calls a host function.
+func caller(ctx context.Context) *instance { return ctx.Value(instanceKey{}).(*instance) }
 
 // input returns a view of n bytes of the arena, asking the guest for a larger one if it must.
 func (in *instance) input(ctx context.Context, n int) ([]byte, error) {
@@ -163,14 +188,19 @@ func (in *instance) call(ctx context.Context, u *abi.Updates, recs []int32, out 
 		return progress, err
 	}
 	given := in.module.opt.FuelPerRecord
-	if in.calls == 0 && len(recs) == 1 {
+	switch {
+	case in.calls == 0 && len(recs) == 1:
 		given += startFuel
+	default:
+		given = min(given, frameFuel)
 	}
 	in.calls++
+	in.clock.still = len(recs) > 1
 	n := abi.EncodeIn(view, u, recs)
 	in.stack[0], in.stack[1] = uint64(in.arena), uint64(n)
 	failed := in.invoke(in.transform, 2, given)
-	in.used = given - int64(in.fuel.Get())
+	in.clock.still = false
+	in.used = given - in.left()
 	if failed != nil {
 		if !in.guest.IsClosed() { // proc_exit closes it, and its memory is gone with it
 			progress = abi.Progress(view)

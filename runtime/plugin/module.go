@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
@@ -20,12 +21,13 @@ import (
 // Options bound what a module may use. The zero value of a field is its default.
 type Options struct {
 	Memory           int64  // bytes of an instance's memory; default 64 MiB
-	FuelPerRecord    int64  // what package fuel charges for one record, or for all records of one call; default 50,000,000
+	FuelPerRecord    int64  // what package fuel charges for one record; a call of many has 20,000,000 at most; default 120,000,000
 	EntriesPerRecord int    // default 1024
 	BytesPerRecord   int64  // bytes of keys and values together; default 4 MiB
 	KeyBytes         int    // bytes of one key; default 16 KiB
 	ValueBytes       int    // bytes of one value; default 1 MiB less 4 KiB
 	Config           []byte // for foldrun_init, JSON; default {}
+	CacheDir         string // where compiled code is kept, 0700; who can write there runs code in this process; "" = nowhere
 	Log              *slog.Logger
 }
 
@@ -42,7 +44,7 @@ func (o *Options) defaults() {
 	}
 	entries, key, value := int64(o.EntriesPerRecord), int64(o.KeyBytes), int64(o.ValueBytes)
 	set(&o.Memory, 64<<20)
-	set(&o.FuelPerRecord, 50_000_000)
+	set(&o.FuelPerRecord, 120_000_000)
 	set(&entries, 1024)
 	set(&o.BytesPerRecord, 4<<20)
 	set(&key, 16<<10)
@@ -60,10 +62,12 @@ func (o *Options) defaults() {
 type Module struct {
 	opt      Options
 	runtime  wazero.Runtime
+	cache    wazero.CompilationCache // nil without one
 	compiled wazero.CompiledModule
 	manifest abi.Manifest
 	digest   string
 	lines    lineLimit
+	spare    spare
 }
 
 // Compile checks a module against the ABI and compiles it. What it refuses, it refuses with the mend as a hint.
@@ -73,12 +77,14 @@ func Compile(ctx context.Context, wasm []byte, o Options) (*Module, error) {
 	if err := m.read(wasm); err != nil {
 		return nil, err
 	}
-	m.runtime = wazero.NewRuntimeWithConfig(ctx, wazero.NewRuntimeConfig().
-		WithMemoryLimitPages(uint32(min(max(o.Memory/pageSize, 1), maxPages))).WithDebugInfoEnabled(false))
 	if err := m.compile(ctx, wasm); err != nil {
-		return nil, errors.Join(err, m.runtime.Close(ctx))
+		return nil, errors.Join(err, m.closeRuntime(ctx))
 	}
 	return m, nil
+}
+
+func (m *Module) config() wazero.RuntimeConfig {
+	return wazero.NewRuntimeConfig().WithMemoryLimitPages(uint32(min(max(m.opt.Memory/pageSize, 1), maxPages))).WithDebugInfoEnabled(false)
 }
 
 // read takes from the module's bytes what they say without being compiled.
@@ -106,7 +112,7 @@ func (m *Module) compile(ctx context.Context, wasm []byte) (err error) {
 	if err != nil {
 		return hint.Error(err, "build it for wasm32 with the default features")
 	}
-	if m.compiled, err = m.runtime.CompileModule(ctx, metered); err != nil {
+	if err := m.translate(ctx, metered); err != nil {
 		return hint.Error(fmt.Errorf("it does not compile: %w", err), "build it for wasm32 with the default features, and memory within the fold's limit")
 	}
 	if err := checkExports(m.compiled); err != nil {
@@ -116,6 +122,31 @@ func (m *Module) compile(ctx context.Context, wasm []byte) (err error) {
 		return err
 	}
 	return m.checkImports()
+}
+
+// translate makes machine code of the metered module, or finds it in the cache. A cache that fails is done without.
+func (m *Module) translate(ctx context.Context, metered []byte) (err error) {
+	start := time.Now()
+	var cached bool
+	var unkept error
+	if m.opt.CacheDir != "" {
+		if cached, unkept = m.compileCached(ctx, metered); unkept != nil {
+			if err := m.closeRuntime(ctx); err != nil {
+				return err
+			}
+		}
+	}
+	if m.compiled == nil {
+		m.runtime = wazero.NewRuntimeWithConfig(ctx, m.config())
+		if m.compiled, err = m.runtime.CompileModule(ctx, metered); err != nil {
+			return err
+		}
+	}
+	if unkept != nil { // with the cache it did not compile, without it does
+		m.opt.Log.Warn("compiled module not kept", "module", m.manifest.Name, "dir", m.opt.CacheDir, "error", unkept)
+	}
+	m.opt.Log.Info("module compiled", "module", m.manifest.Name, "size", len(metered), "took", time.Since(start), "cached", cached)
+	return nil
 }
 
 // checkExports refuses a module that lacks an export or has it with another type.
@@ -183,4 +214,19 @@ func (m *Module) Limits() map[string]int64 {
 const Meter = fuel.Version
 
 // Close frees the compiled code. Its workers must be closed.
-func (m *Module) Close(ctx context.Context) error { return m.runtime.Close(ctx) }
+func (m *Module) Close(ctx context.Context) error {
+	m.spare.close(ctx)
+	return m.closeRuntime(ctx)
+}
+
+// closeRuntime closes what compile opened. Code of a cache is the cache's.
+func (m *Module) closeRuntime(ctx context.Context) (err error) {
+	if m.runtime != nil {
+		err = m.runtime.Close(ctx)
+	}
+	if m.cache != nil {
+		err = errors.Join(err, m.cache.Close(ctx))
+	}
+	m.runtime, m.cache, m.compiled = nil, nil, nil
+	return err
+}

@@ -23,8 +23,8 @@ const (
 type instanceKey struct{}
 
 // randomGet is (buf, len) -> errno. Every call gives the same bytes.
-func randomGet(_ context.Context, guest api.Module, stack []uint64) {
-	burn(guest, uint64(uint32(stack[1])))
+func randomGet(ctx context.Context, guest api.Module, stack []uint64) {
+	caller(ctx).burn(guest, uint64(uint32(stack[1])))
 	b, ok := guest.Memory().Read(uint32(stack[0]), uint32(stack[1]))
 	if !ok {
 		stack[0] = errnoFault
@@ -40,7 +40,7 @@ func randomGet(_ context.Context, guest api.Module, stack []uint64) {
 // log, at debug; nothing else is open.
 func (m *Module) fdWrite(ctx context.Context, guest api.Module, stack []uint64) {
 	fd, iovs, n, written := uint32(stack[0]), uint32(stack[1]), uint32(stack[2]), uint32(stack[3])
-	burn(guest, 10*uint64(n))
+	caller(ctx).burn(guest, 10*uint64(n))
 	mem := guest.Memory()
 	table, ok := mem.Read(iovs, 8*min(n, 1<<28))
 	switch {
@@ -81,10 +81,11 @@ const (
 )
 
 // pollOneoff is (in, out, nsubscriptions, nevents) -> errno. The guest's clock jumps to the first time-out, and the
-// call returns: a guest that slept on a clock that stands still would never wake. A file is never ready.
+// call returns: a guest that slept on a clock that stands still would never wake. A file is never ready. In a frame of
+// many records it traps, since those that follow would find the clock moved: each is then judged alone.
 func pollOneoff(ctx context.Context, guest api.Module, stack []uint64) {
 	in, out, n, count := uint32(stack[0]), uint32(stack[1]), uint32(stack[2]), uint32(stack[3])
-	burn(guest, 100*uint64(n))
+	caller(ctx).burn(guest, 100*uint64(n))
 	if n == 0 || n > maxSubscriptions {
 		stack[0] = errnoInval
 		return
@@ -96,7 +97,11 @@ func pollOneoff(ctx context.Context, guest api.Module, stack []uint64) {
 		stack[0] = errnoFault
 		return
 	}
-	c := &ctx.Value(instanceKey{}).(*instance).clock
+	c := &caller(ctx).clock
+	if c.still {
+		c.refused = true
+		panic(errSleeps)
+	}
 	wait := int64(-1) // until the first event
 	for i := range n {
 		if t := c.timeout(subs[i*subscriptionSize:]); wait < 0 || t < wait {

@@ -33,9 +33,11 @@ func (e Entries) At(i int) abi.Entry { return e.out.Entry(e.first + i) }
 
 // The time that a call should take at most, and below which the next may be larger.
 const (
-	firstFrame = 32 // records of a worker's first frame: it grows from there
-	longCall   = 2 * time.Millisecond
-	shortCall  = longCall / 4
+	firstFrame  = 32 // records of a worker's first frame: it grows from there
+	longCall    = 2 * time.Millisecond
+	shortCall   = longCall / 4
+	smallFrame  = 8  // records: frames that fail are made no smaller than this
+	quietFrames = 16 // of a size, before a larger one is tried after a failure
 )
 
 // Worker transforms records on an instance of its own. It is for one goroutine.
@@ -43,7 +45,11 @@ type Worker struct {
 	module *Module
 	in     *instance // nil until the first call, and after each failure
 	out    abi.Out
-	frame  int // records of the next frame, at most
+	frame  int  // records of the next frame, at most
+	room   int  // bytes of it, at most: the guest's arena may be smaller than a frame
+	alone  bool // one record in each frame: the module sleeps
+	credit int  // see backOff
+	quiet  int  // frames that must go well before they grow again
 	one    [1]int32
 	stats  Stats
 }
@@ -55,7 +61,9 @@ type Stats struct {
 }
 
 // Worker returns a new worker.
-func (m *Module) Worker() *Worker { return &Worker{module: m, frame: firstFrame} }
+func (m *Module) Worker() *Worker {
+	return &Worker{module: m, frame: firstFrame, credit: mostCredit, room: abi.MaxFrameBytes}
+}
 
 // Stats returns the counts so far.
 func (w *Worker) Stats() Stats { return w.stats }
@@ -72,10 +80,15 @@ func (w *Worker) drop(ctx context.Context) {
 
 // Warm starts an instance, so that a module that cannot start is found before the first record.
 func (w *Worker) Warm(ctx context.Context) (err error) {
-	if w.in == nil {
+	switch {
+	case w.in != nil:
+		return nil
+	case w.stats.Instances == 0:
 		w.in, err = w.module.start(ctx)
-		w.stats.Instances++
+	default: // one failed
+		w.in, err = w.module.another(ctx)
 	}
+	w.stats.Instances++
 	return err
 }
 
@@ -100,25 +113,32 @@ func (w *Worker) cut(u *abi.Updates, recs []int32) int {
 	size := abi.InHeaderSize
 	for n, rec := range recs {
 		size += abi.RecordSize(u, rec)
-		if n > 0 && (n == w.frame || size > abi.MaxFrameBytes) {
+		if n > 0 && (n == w.frame || w.alone || size > w.room) {
 			return n
 		}
 	}
 	return len(recs)
 }
 
-// run transforms the records of one frame, in one call if that goes well.
+// run transforms the records of one frame, in one call if that goes well. A frame of one record on an instance that is
+// not fresh has the fuel of a frame: if that is too little, the record is judged with its own.
 func (w *Worker) run(ctx context.Context, u *abi.Updates, recs []int32, sink Sink) error {
-	if len(recs) == 0 {
-		return nil
+	if len(recs) == 0 || ctx.Err() != nil {
+		return ctx.Err()
 	}
 	if err := w.Warm(ctx); err != nil {
 		return err
 	}
-	fresh := w.in.calls == 0
+	if len(recs) == 1 && w.in.calls == 0 {
+		w.stats.Frames++
+		return w.judge(ctx, u, recs[0], sink)
+	}
 	start := time.Now()
-	progress, err := w.in.call(ctx, u, recs, &w.out)
-	w.pace(time.Since(start), len(recs), err)
+	progress, err, ended := w.careful(ctx, u, recs)
+	if ended != nil {
+		return ended
+	}
+	w.pace(u, recs, time.Since(start), err)
 	if err == nil && len(recs) > 1 && w.tooMuch() {
 		err = &callError{"too_many_bytes", "the call's output is over the limit of one record"}
 	}
@@ -127,12 +147,21 @@ func (w *Worker) run(ctx context.Context, u *abi.Updates, recs []int32, sink Sin
 	}
 	w.drop(ctx)
 	if len(recs) == 1 {
-		if fresh {
-			return w.fail(recs[0], err, sink)
-		}
 		return w.judge(ctx, u, recs[0], sink)
 	}
 	return w.replay(ctx, u, recs, progress, sink)
+}
+
+// careful calls the guest, in the lane of the dear where calls have failed of late. ended is ctx's error: there was no call.
+func (w *Worker) careful(ctx context.Context, u *abi.Updates, recs []int32) (progress uint32, err, ended error) {
+	if w.quiet > 0 {
+		if ended = dear.enter(ctx); ended != nil {
+			return 0, nil, ended
+		}
+		defer dear.leave()
+	}
+	progress, err = w.in.call(ctx, u, recs, &w.out)
+	return progress, err, nil
 }
 
 // replay deals with the records of a call that failed: those before the guest's hint again, the one it names alone,
@@ -153,21 +182,64 @@ func (w *Worker) replay(ctx context.Context, u *abi.Updates, recs []int32, progr
 	return w.run(ctx, u, recs[next:], sink)
 }
 
-// judge gives the verdict on one record: one call that holds it alone, on a fresh instance.
+// judge gives the verdict on one record: one call that holds it alone, on a fresh instance. What instance there is stays
+// for the records after it.
 func (w *Worker) judge(ctx context.Context, u *abi.Updates, rec int32, sink Sink) error {
-	if w.in != nil && w.in.calls > 0 {
-		w.drop(ctx)
+	if err := w.backOff(ctx); err != nil {
+		return err
 	}
-	if err := w.Warm(ctx); err != nil {
+	if err := dear.enter(ctx); err != nil {
+		return err
+	}
+	kept := w.in
+	if kept != nil && kept.calls > 0 {
+		w.in = nil
+	} else {
+		kept = nil
+	}
+	err := w.Warm(ctx)
+	if err != nil {
+		dear.leave()
+		w.in = kept
 		return err
 	}
 	w.one[0] = rec
-	if _, err := w.in.call(ctx, u, w.one[:], &w.out); err != nil {
+	_, err = w.in.call(ctx, u, w.one[:], &w.out)
+	dear.leave()
+	if err != nil {
 		w.drop(ctx)
-		return w.fail(rec, err, sink)
+		w.credit -= failCost
+		err = w.fail(rec, err, sink)
+	} else {
+		err = w.deliver(w.one[:], sink)
 	}
-	return w.deliver(w.one[:], sink)
+	if kept != nil {
+		w.drop(ctx)
+		w.in = kept
+	}
+	return err
 }
+
+// backOff waits where more than one record in failCost fails: each costs two instances, whose memory the system gives and
+// takes with locks that the whole process waits for. The verdicts stay what they are.
+func (w *Worker) backOff(ctx context.Context) error {
+	if w.credit >= 0 {
+		return nil
+	}
+	w.credit = 0
+	select {
+	case <-time.After(failPause):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+const (
+	mostCredit = 1000
+	failCost   = 10 // records that go well pay for one that fails
+	failPause  = time.Millisecond
+)
 
 func (w *Worker) fail(rec int32, err error, sink Sink) error {
 	var ce *callError
@@ -180,6 +252,7 @@ func (w *Worker) fail(rec int32, err error, sink Sink) error {
 // deliver hands the answer of a call to sink, record by record.
 func (w *Worker) deliver(recs []int32, sink Sink) error {
 	first := 0
+	w.credit = min(w.credit+len(recs), mostCredit)
 	for i, rec := range recs {
 		r := w.out.Result(i)
 		e := Entries{&w.out, first, int(r.Entries)}
@@ -236,15 +309,30 @@ func (w *Worker) tooMuch() bool {
 	return total > w.module.opt.BytesPerRecord
 }
 
-// pace sizes the next frames by what this call took: its time, and its fuel, which all its records share.
-func (w *Worker) pace(took time.Duration, records int, err error) {
+// pace sizes the next frames by what this call took: its time, and its fuel, which all its records share. Frames that
+// fail are run again in part, so where they fail often they are to be small.
+func (w *Worker) pace(u *abi.Updates, recs []int32, took time.Duration, err error) {
 	w.stats.Frames++
 	var failed *callError
-	dry := errors.As(err, &failed) && failed.code == "out_of_fuel"
+	code := ""
+	if errors.As(err, &failed) {
+		code = failed.code
+	}
+	if err != nil {
+		w.quiet = quietFrames
+	}
 	switch {
-	case (took > longCall || dry) && records > 1:
-		w.frame = max(records/2, 1)
-	case took < shortCall && w.in.used < w.module.opt.FuelPerRecord/4:
+	case code == errSleeps.code:
+		w.alone = true
+	case code == errArena.code && len(recs) > 1:
+		w.room = abi.InSize(u, recs) / 2
+	case (took > longCall || code == "out_of_fuel") && len(recs) > 1:
+		w.frame = max(len(recs)/2, 1)
+	case err != nil:
+		w.frame = max(min(w.frame, len(recs)/2), min(w.frame, smallFrame))
+	case w.quiet > 0:
+		w.quiet--
+	case took < shortCall && w.in.used < min(w.module.opt.FuelPerRecord, frameFuel)/4:
 		w.frame = min(w.frame*2, abi.MaxFrameRecords)
 	}
 }

@@ -7,15 +7,16 @@ type event struct {
 	op       byte  // its opcode; for bulk instructions the one after 0xfc, with eventBulk
 	bulk     bool  // charged by length
 	block    int32 // the block that it opens, closes or branches to; for br_table the first of its labels
-	labels   int32 // br_table: how many; return: the label that leads out of the function
+	labels   int32 // br_table: how many
 	straight int64 // cost of the instructions since the event before
-	depth    int32 // blocks that are open after it
-	charge   int64 // what a check after the event charges; 0 is no check
+	in       int32 // the innermost block that is open before it
+	charge   int64 // what is charged after the event
 }
 
 // A block is a block, loop, if or, as block 0, the function itself.
 type block struct {
 	op       byte
+	parent   int32
 	hasElse  bool
 	targeted bool  // some branch names it
 	checked  bool  // there is a check after its end
@@ -85,14 +86,21 @@ func hasVector(types []byte) bool {
 }
 
 func (b *body) push(op byte, params, arity int) int32 {
-	id := int32(len(b.blocks))
-	b.blocks = append(b.blocks, block{op: op, params: params, arity: arity, setsAt: b.sets})
+	id, parent := int32(len(b.blocks)), int32(-1)
+	if id > 0 {
+		parent = b.open[len(b.open)-1]
+	}
+	b.blocks = append(b.blocks, block{op: op, parent: parent, params: params, arity: arity, setsAt: b.sets})
 	b.open = append(b.open, id)
 	return id
 }
 
 func (b *body) event(at, end int, op byte, block int32) *event {
-	b.events = append(b.events, event{at: at, end: end, op: op, block: block, straight: b.run, depth: int32(len(b.open))})
+	in := int32(0)
+	if len(b.open) > 0 {
+		in = b.open[len(b.open)-1]
+	}
+	b.events = append(b.events, event{at: at, end: end, op: op, block: block, straight: b.run, in: in})
 	b.run = 0
 	return &b.events[len(b.events)-1]
 }
@@ -304,3 +312,7 @@ func (m *module) readData(r *reader) {
 	}
 	r.index(m.datas, "data segment")
 }
+
+// wrapped reports whether the block is a loop with a check at its head that is left and entered again. One that takes
+// values could not be entered again: its check stands inside.
+func (k *block) wrapped() bool { return k.op == 0x03 && k.targeted && k.params == 0 }

@@ -30,7 +30,7 @@ func (b *body) control(m *module, r *reader, at int, c byte) {
 		b.event(at, r.at, c, first).labels = int32(len(b.labels)) - first
 	case 0x0f: // return
 		b.run += weight + int64(b.blocks[0].arity)/movesPerFuel
-		b.event(at, r.at, c, 0).labels = int32(len(b.open) - 1)
+		b.event(at, r.at, c, 0)
 	default: // unreachable
 		b.run += weight
 		b.event(at, r.at, c, 0)

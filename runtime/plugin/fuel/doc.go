@@ -4,12 +4,13 @@
 //
 //	metered, err := fuel.Meter(wasm, fuel.Limits{})
 //
-// The host compiles what Meter returns instead of the module. Before each call into an instance it sets the two globals
-// that the meter exports, and afterwards reads them:
+// The host compiles what Meter returns instead of the module. Before each call into an instance it sets the globals that
+// the meter exports, and afterwards reads them:
 //
-//	fuel.Set(n), depth.Set(stack)     before each call: of any export, _initialize included
-//	n - fuel.Get()                    what the call used
-//	err != nil and fuel.Get() < 0     the fuel ran out
+//	fuel.Set(min(n, slice)), reserve.Set(n - that), depth.Set(stack)    before each call: of any export, _initialize included
+//	left = fuel.Get() + reserve.Get()
+//	n - left                          what the call used
+//	left < 0                          the fuel ran out, even where the call returned: what was charged last is tested next
 //	err != nil and depth.Get() < 0    the stack ran out
 //	err != nil otherwise              the module trapped by itself
 //
@@ -19,16 +20,20 @@
 //
 // # What is charged
 //
-//	fuel    i64, mutable, exported    less the cost of what comes, at each check; below zero: trap
-//	depth   i64, mutable, exported    less the frame's size at a function's entry, given back at its end; below zero: trap
+//	fuel     i64, mutable, exported    less the cost of what comes, at each check; below zero: the next slice
+//	reserve  i64, mutable, exported    where slices come from; nothing left there either: trap
+//	depth    i64, mutable, exported    less the frame's size at a function's entry, given back at its end; below zero: trap
+//	mark     i64, mutable              the depth at which a return yields; see below
 //
 // Every instruction has a weight, about what it takes: 1 for the common ones, 0 for those that make no code (block,
-// loop, end, nop), 20 for a division, 100 for one that leaves the compiled code (opcodes.go). A call costs its params
+// loop, end, nop), 2 for a store, 4 for a load, 20 for a division, 100 for one that leaves the compiled code (opcodes.go). A call costs its params
 // and results too, and the end of a block the locals that may have to be moved because ways meet there: one
 // instruction can move hundreds of values. A check charges 4 more for itself.
 //
 // Checks stand at a function's entry, at the head of each loop, and on the dearer of two ways that part where they
-// differ much (cost.go). Each charges, before any of it runs, the dearest way from there to the next checks.
+// differ much (cost.go). Each charges, before any of it runs, the dearest way from there to the next checks. The checks
+// at entries and heads test, too, whether what was charged so far was there; the others only charge, and what they charge
+// is tested next. So a function may run once more after its fuel is gone, which bounds it as well.
 // Instructions whose work depends on an operand are charged for it just before they run: memory.fill, copy and init one
 // fuel for 8 bytes, table.fill, copy, init and grow one for an element, memory.grow 1024 for a page, whether it
 // succeeds or not.
@@ -48,7 +53,52 @@
 // the difference. That is the same induction, with the check's charge added at the place where it is due. It only makes
 // the count nearer to what runs. TestWalk takes random ways and holds both sides of the sum against each other.
 //
-// Fuel cannot wrap: it starts below 2^63, a check takes less than 2^43, and after the first below zero nothing runs.
+// Fuel cannot wrap: it starts below 2^63, a check takes less than 2^43, and after a test below zero nothing runs.
+//
+// # Why slices?
+//
+// Compiled code cannot be preempted. A garbage collection that begins waits for it, and the whole process with it. So
+// fuel is granted in slices of DefaultSlice, and where one is used up the guest yields: it leaves the compiled code for
+// Go and comes back. No function of the host is needed for that, whose import would shift every function's index: to grow
+// the memory by nothing does it. A module without a memory does not yield. How large a slice is changes neither what a
+// module computes, nor the fuel that it uses, nor where it runs dry; TestSlices holds that, and TestYield that a
+// collection ends while a guest runs that would run for hours.
+//
+// The time between two yields is that of a slice and of one function's body: loads that wait for each other and miss
+// every cache take 100 ns, and so 25 for one fuel. That makes 6 ms for the slice, and 8 more for a body of nothing but
+// loads (BenchmarkStall of package plugin). Three things would run for longer on what was charged before:
+//
+//   - A long memory.fill or memory.copy: 64 MiB take tens of milliseconds. One that is longer than eight bytes for each
+//     fuel of a slice is run piece by piece, 256 KiB each, by a function that the meter appends. memory.init is bounded by
+//     the module's own bytes.
+//   - What follows a call is charged at the function's entry, on the way down. A deep recursion would run all of it on the
+//     way up. So a function's end, where the depth is given back, yields when half a MiB was given back since the last.
+//   - Pages of memory that are touched for the first time: more than a microsecond each, on a fuel or two. That is the
+//     host's to prevent, who gives the memory.
+//
+// # Why is a loop in another loop?
+//
+// A check must come back to where it stood. With the call inside the loop, wazero stores each local that the loop changes
+// to the stack in each turn, for the sake of a call that is almost never made: 12 to 20 % in all. So the loop is left for
+// the call, and entered again:
+//
+//	block (result ...)           ;; to here when the loop has ended
+//	  loop                       ;; to here with the next slice
+//	    block                    ;; to here in want of fuel
+//	      loop (result ...)
+//	        br_if 1 when fuel < 0
+//	        fuel -= charge
+//	        ... the body
+//	      end
+//	      br 2
+//	    end
+//	    call refill              ;; traps when nothing is left
+//	    br 0
+//	  end
+//	  unreachable
+//	end
+//
+// A loop that takes values from the stack could not be entered again: there the call stands inside.
 //
 // # Why is the dearest way charged, and not each basic block?
 //
@@ -58,22 +108,28 @@
 // check of each loop's turn that took 1 whatever the turn does would be no quicker; and a 32 KB body would run thousands
 // of times longer on the same fuel than a tight loop.
 //
-// # Why one trap for each function?
+// # What does a function look like?
 //
-// Inline, "if unreachable end" is some fifty bytes of machine code that every check jumps over. So a function's body is
-// put into a block whose end is unreachable, and a check is five machine instructions and a branch to it that is never
-// taken. Inside, another block takes the place of the function's own label, so that no branch needs another index; a
-// return becomes a branch to it where the depth has to be given back.
+// A check is five machine instructions and a branch that is never taken. Where the depth has to be given back, a return
+// becomes a branch to there.
 //
-//	block                      ;; to here in want of fuel or stack
-//	  depth -= frame, fuel -= charge, br_if 0 when one is below zero
-//	  block (result ...)       ;; to here instead of out of the function
-//	    ... the body
+//	depth -= frame
+//	loop                         ;; to here with the next slice
+//	  block                      ;; to here in want of fuel or stack
+//	    br_if 0 when fuel or depth is below zero
+//	    fuel -= charge
+//	    block (result ...)       ;; to here instead of out of the function
+//	      ... the body
+//	    end
+//	    depth += frame, yield when that is above mark
+//	    return
 //	  end
-//	  depth += frame
-//	  return
+//	  call refill
+//	  br 0
 //	end
 //	unreachable
+//
+// The depth is taken, and given back, only by a function that calls.
 //
 // # Why is depth in bytes?
 //
@@ -90,7 +146,8 @@
 // fuel appended as global 0 it would be valid, and refuel itself. So every index in the code and in the sections is held
 // against the module as it was: types, functions, tables, memories, globals, locals, labels, data and element segments.
 // Types of operands are wazero's to check; nothing that is inserted changes them. Everything new is appended, at the end
-// of its index space: two globals, two exports, for some functions a local, for functions of several results a type.
+// of its index space: four globals, three exports, some functions and their types, for some functions a local, for
+// functions of several results a type.
 //
 // The decoder refuses what it does not know by name, and every second way to write an opcode: two decoders that
 // disagree about where an instruction ends would let one hide code in the other's immediates. wazero looks at one byte
@@ -104,7 +161,7 @@
 // # What is not charged
 //
 // The work of host functions: one call costs 100, however many bytes it is told to read or write. Caches that miss: a
-// load costs 1 whether it takes a nanosecond or a hundred. Both are bounded by what a host function does at most, and
+// load costs 4 whether it takes a third of a nanosecond or a hundred. Both are bounded by what a host function does at most, and
 // by the memory that a module has. Data and element segments and initial values are constant expressions: they cost
 // what their bytes cost.
 package fuel

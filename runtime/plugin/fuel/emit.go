@@ -17,11 +17,16 @@ var lengthShift = map[byte]int{
 
 // emitter writes metered code.
 type emitter struct {
-	m           *module
-	fuel, depth uint32 // indexes of the two globals
-	types       []funcType
-	out         []byte
-	body        []byte // of the function in hand
+	m                    *module
+	fuel, depth, reserve uint32 // indexes of the globals
+	mark                 uint32
+	refill, climbed      uint32 // and of functions: that the dry call, and those that have returned far
+	types                []funcType
+	helpers              []helper
+	longs                map[byte]uint32 // helpers for long instructions, by the opcode after 0xfc
+	out                  []byte
+	body                 []byte  // of the function in hand
+	places               []int32 // and where the labels of its blocks are
 }
 
 func (w *emitter) bytes(b ...byte) { w.body = append(w.body, b...) }
@@ -57,20 +62,26 @@ func (w *emitter) take(global uint32, n int64) {
 	w.global(globalSet, global)
 }
 
-// trapBelowZero ends a check: the operand on the stack is an i64. trap is the label of the block that ends in a trap.
-func (w *emitter) trapBelowZero(trap int32) {
+// belowZero tests the i64 on the stack.
+func (w *emitter) belowZero() {
 	w.i64(0)
-	w.bytes(0x53, 0x0d) // i64.lt_s br_if
-	w.u32(uint32(trap))
+	w.bytes(0x53) // i64.lt_s
 }
 
-func (w *emitter) check(charge int64, trap int32) {
-	if charge == 0 {
-		return
-	}
-	w.take(w.fuel, charge+checkCost)
+// check tests in the place where it stands.
+func (w *emitter) check() {
 	w.global(globalGet, w.fuel)
-	w.trapBelowZero(trap)
+	w.belowZero()
+	w.bytes(0x04, 0x40, 0x10) // if call
+	w.u32(w.refill)
+	w.bytes(0x0b)
+}
+
+// charge takes what is due; the next test sees whether it was there.
+func (w *emitter) charge(n int64) {
+	if n != 0 {
+		w.take(w.fuel, n+checkCost)
+	}
 }
 
 // checkCost is what a check charges for itself.
@@ -78,18 +89,44 @@ const checkCost = 4
 
 // enter is what a function begins with. One test covers fuel and depth: their signs are or-ed.
 func (w *emitter) enter(charge, frame int64) {
-	if frame == 0 {
-		w.check(charge, 0)
-		return
+	if frame > 0 {
+		w.take(w.depth, frame)
 	}
-	w.take(w.depth, frame)
-	w.global(globalGet, w.depth)
-	if charge > 0 {
-		w.take(w.fuel, charge+checkCost)
-		w.global(globalGet, w.fuel)
+	w.bytes(0x03, 0x40, 0x02, 0x40) // loop block
+	w.global(globalGet, w.fuel)
+	if frame > 0 {
+		w.global(globalGet, w.depth)
 		w.bytes(0x84) // i64.or
 	}
-	w.trapBelowZero(0)
+	w.belowZero()
+	w.bytes(0x0d, 0) // br_if
+	w.charge(charge)
+}
+
+// again ends what enter or loop began: to the block's end in want of fuel or stack, and then to the beginning.
+func (w *emitter) again() {
+	w.bytes(0x0b, 0x10) // end call
+	w.u32(w.refill)
+	w.bytes(0x0c, 0, 0x0b, 0x00) // br end unreachable
+}
+
+// loop opens a loop that has a check at its head. op is the instruction, whole.
+func (w *emitter) loop(op []byte, charge int64) {
+	w.bytes(0x02)
+	w.bytes(op[1:]...)
+	w.bytes(0x03, 0x40, 0x02, 0x40)
+	w.bytes(op...)
+	w.global(globalGet, w.fuel)
+	w.belowZero()
+	w.bytes(0x0d, 1)
+	w.charge(charge)
+}
+
+// endLoop closes it.
+func (w *emitter) endLoop() {
+	w.bytes(0x0b, 0x0c, 2) // end br
+	w.again()
+	w.bytes(0x0b)
 }
 
 func (w *emitter) leave(frame int64) {
@@ -97,6 +134,11 @@ func (w *emitter) leave(frame int64) {
 	w.i64(frame)
 	w.bytes(0x7c) // i64.add
 	w.global(globalSet, w.depth)
+	w.global(globalGet, w.mark)
+	w.global(globalGet, w.depth)
+	w.bytes(0x53, 0x04, 0x40, 0x10) // i64.lt_s if call
+	w.u32(w.climbed)
+	w.bytes(0x0b)
 }
 
 // function writes one function: t its type, b its scan with the charges worked out, r its code.
@@ -107,38 +149,82 @@ func (w *emitter) function(t *funcType, b *body, r []byte, start, end int, entry
 	if b.calls {
 		frame = b.frame()
 	}
-	w.bytes(0x02, 0x40)
+	w.place(b)
 	w.enter(entry, frame)
-	w.bytes(0x02) // block: what was a branch out of the function now leads to its end
+	w.bytes(0x02) // block: so that a branch out of the function leads to where the depth is given back
 	w.blockType(t)
 	from := b.code
 	for i := range b.events {
 		e := &b.events[i]
-		switch {
-		case e.bulk:
-			w.body = append(w.body, r[from:e.at]...)
-			w.length(b, lengthShift[e.op], e.depth)
-			from = e.at
-		case e.op == 0x0f && b.calls:
-			w.body = append(w.body, r[from:e.at]...)
-			w.bytes(0x0c) // br
-			w.u32(uint32(e.labels))
-			from = e.end
-		}
-		if e.charge != 0 {
-			w.body = append(w.body, r[from:e.end]...)
-			w.check(e.charge, e.depth)
-			from = e.end
-		}
+		w.body = append(w.body, r[from:e.at]...)
+		w.event(b, e, r[e.at:e.end])
+		from = e.end
 	}
 	w.body = append(w.body, r[from:end]...)
 	if b.calls {
 		w.leave(frame)
 	}
-	w.bytes(0x0f, 0x0b, 0x00, 0x0b)
+	w.bytes(0x0f) // return
+	w.again()
+	w.bytes(0x0b)
 	w.out = binary.AppendUvarint(w.out, uint64(len(w.body)))
 	w.out = append(w.out, w.body...)
 }
+
+// event writes one event. op is its instruction, whole.
+func (w *emitter) event(b *body, e *event, op []byte) {
+	k := &b.blocks[0]
+	if e.op != 0x0e {
+		k = &b.blocks[e.block]
+	}
+	switch {
+	case e.bulk:
+		w.length(b, e.op)
+		w.bytes(op...)
+	case e.op == 0x0f && b.calls: // return
+		w.bytes(0x0c)
+		w.label(e.in, 0)
+	case e.op == 0x0c, e.op == 0x0d: // br br_if
+		w.bytes(e.op)
+		w.label(e.in, e.block)
+	case e.op == 0x0e: // br_table
+		w.bytes(e.op)
+		w.u32(uint32(e.labels - 1))
+		for _, id := range b.labels[e.block : e.block+e.labels] {
+			w.label(e.in, id)
+		}
+	case e.op == 0x03 && k.wrapped(): // loop
+		w.loop(op, e.charge)
+		return
+	case e.op == 0x03 && k.targeted:
+		w.bytes(op...)
+		w.check()
+	case e.op == 0x0b && k.wrapped():
+		w.endLoop()
+	default:
+		w.bytes(op...)
+	}
+	w.charge(e.charge)
+}
+
+// place works out where each block's label is among all that are open.
+func (w *emitter) place(b *body) {
+	w.places = w.places[:0]
+	for i := range b.blocks {
+		k := &b.blocks[i]
+		switch {
+		case i > 0 && k.wrapped():
+			w.places = append(w.places, w.places[k.parent]+4)
+		case i > 0:
+			w.places = append(w.places, w.places[k.parent]+1)
+		default:
+			w.places = append(w.places, 2) // enter has opened two
+		}
+	}
+}
+
+// label writes the label of block id, as seen from within block in.
+func (w *emitter) label(in, id int32) { w.u32(uint32(w.places[in] - w.places[id])) }
 
 // locals writes the declarations of the locals, with one more for the length of bulk instructions: it comes after all
 // others.
@@ -154,14 +240,14 @@ func (w *emitter) locals(b *body, wasm []byte, start int) {
 }
 
 // length charges for the length that is on top of the stack, and leaves it there.
-func (w *emitter) length(b *body, shift int, trap int32) {
+func (w *emitter) length(b *body, op byte) {
 	w.bytes(0x22) // local.tee
 	w.u32(uint32(b.locals))
 	w.global(globalGet, w.fuel)
 	w.bytes(0x20) // local.get
 	w.u32(uint32(b.locals))
 	w.bytes(0xad) // i64.extend_i32_u: what is charged is below 2^42
-	switch {
+	switch shift := lengthShift[op]; {
 	case shift > 0:
 		w.i64(int64(shift))
 		w.bytes(0x88) // i64.shr_u
@@ -171,8 +257,17 @@ func (w *emitter) length(b *body, shift int, trap int32) {
 	}
 	w.bytes(0x7d) // i64.sub
 	w.global(globalSet, w.fuel)
+	if splits[op] == "" {
+		w.check()
+		return
+	}
 	w.global(globalGet, w.fuel)
-	w.trapBelowZero(trap)
+	w.belowZero()
+	w.bytes(0x04) // if
+	w.body = appendSigned(w.body, int64(w.typeIndex(threeI32, threeI32)))
+	w.bytes(0x10) // call
+	w.u32(w.long(op))
+	w.bytes(0x0b)
 }
 
 // blockType writes the type of a block that leaves what a function returns. For several values that is a type without
@@ -186,16 +281,18 @@ func (w *emitter) blockType(t *funcType) {
 		w.bytes(t.results[0])
 		return
 	}
-	i := 0
-	for ; i < len(w.types); i++ {
-		if u := &w.types[i]; len(u.params) == 0 && string(u.results) == string(t.results) {
-			break
+	w.body = appendSigned(w.body, int64(w.typeIndex("", string(t.results))))
+}
+
+// typeIndex returns the index of a type, which is appended unless the module has it.
+func (w *emitter) typeIndex(params, results string) int {
+	for i := range w.types {
+		if u := &w.types[i]; string(u.params) == params && string(u.results) == results {
+			return i
 		}
 	}
-	if i == len(w.types) {
-		w.types = append(w.types, funcType{results: t.results})
-	}
-	w.body = appendSigned(w.body, int64(i))
+	w.types = append(w.types, funcType{[]byte(params), []byte(results)})
+	return len(w.types) - 1
 }
 
 // frame is the bytes that a call of the function is taken to need on the stack: a place for every value, since wazero

@@ -9,15 +9,19 @@ import (
 // Version is the meter's. It belongs to the identity of whatever was computed by metered modules: another version may
 // charge differently, and so give another verdict on a record that is near its limit.
 //
-// History: 1, the first.
-const Version = 1
+// History: 1, the first. 2: fuel comes in slices, a test is made before what it is for is charged, loads cost 4 and stores 2.
+const Version = 2
 
-// What the meter appends to a module's exports: two mutable i64 globals, which the host sets before each call.
+// What the meter appends to a module's exports: three mutable i64 globals, which the host sets before each call.
 const (
-	Reserved    = "__foldrun"       // no import or export of the module itself may begin with it
-	FuelGlobal  = "__foldrun_fuel"  // fuel that is left; below zero after the trap that says it has run out
-	DepthGlobal = "__foldrun_depth" // bytes of stack that are left; below zero after the trap that says so
+	Reserved      = "__foldrun"         // no import or export of the module itself may begin with it
+	FuelGlobal    = "__foldrun_fuel"    // what is left of the slice in hand
+	ReserveGlobal = "__foldrun_reserve" // fuel beyond it; the sum is below zero after the trap that says it has run out
+	DepthGlobal   = "__foldrun_depth"   // bytes of stack that are left; below zero after the trap that says so
 )
+
+// DefaultSlice is the default of Limits.Slice.
+const DefaultSlice = 250_000
 
 // DefaultStack is the default of Limits.Stack.
 const DefaultStack = 16 << 20
@@ -33,7 +37,8 @@ type Limits struct {
 	Tables        int   // default 16
 	TableElements int   // of each table: a smaller maximum is written into the module, so that it cannot grow beyond; default 131 072
 	Stack         int64 // bytes of stack that a call may use: the first value of the depth global; default 16 MiB
-	Start         int64 // fuel of the start section: the first value of the fuel global; default 10 million
+	Start         int64 // fuel of the start section: the first values of fuel and reserve; default 10 million
+	Slice         int   // fuel between two yields; default DefaultSlice
 }
 
 func (l *Limits) defaults() {
@@ -42,7 +47,7 @@ func (l *Limits) defaults() {
 		v int
 	}{
 		{&l.ModuleBytes, 32 << 20}, {&l.FunctionBytes, 256 << 10}, {&l.FrameBytes, 256 << 10}, {&l.Functions, 100_000},
-		{&l.Locals, 10_000}, {&l.Values, 256}, {&l.Tables, 16}, {&l.TableElements, 1 << 17},
+		{&l.Locals, 10_000}, {&l.Values, 256}, {&l.Tables, 16}, {&l.TableElements, 1 << 17}, {&l.Slice, DefaultSlice},
 	} {
 		if *f.p <= 0 {
 			*f.p = f.v
@@ -86,7 +91,8 @@ func Meter(wasm []byte, l Limits) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &emitter{m: m, fuel: uint32(m.globals), depth: uint32(m.globals) + 1, types: m.types}
+	g := uint32(m.globals)
+	w := &emitter{m: m, fuel: g, depth: g + 1, reserve: g + 2, mark: g + 3, types: m.types, longs: map[byte]uint32{}}
 	if err := w.code(); err != nil {
 		return nil, err
 	}
@@ -101,7 +107,10 @@ func (w *emitter) code() error {
 	if r.b != nil {
 		n = r.count("functions")
 		w.out = make([]byte, 0, len(r.b)-r.at+(len(r.b)-r.at)/4)
-		w.out = binary.AppendUvarint(w.out, uint64(n))
+	}
+	if n > 0 {
+		w.addClimbed()
+		w.addRefill()
 	}
 	if defined := len(m.funcs) - m.imported.funcs; r.err == nil && n != defined {
 		r.fail("%d functions have code, %d are declared", n, defined)
@@ -140,6 +149,7 @@ func (w *emitter) code() error {
 	if r.err != nil {
 		return &Error{Function: -1, Offset: r.bad, Err: r.err}
 	}
+	w.appendHelpers()
 	return nil
 }
 
@@ -161,24 +171,25 @@ func (w *emitter) assemble() []byte {
 		r := m.section[id]
 		switch {
 		case id == secGlobal:
-			out = appendSection(out, id, appended(r, 2,
-				appendGlobal(appendGlobal(nil, l.Start), l.Stack)))
+			slice := min(l.Start, int64(l.Slice))
+			out = appendSection(out, id, appended(r, 4, appendGlobals(slice, l.Stack, l.Start-slice, l.Stack)))
 		case id == secExport:
-			out = appendSection(out, id, appended(r, 2,
-				appendExport(appendExport(nil, FuelGlobal, w.fuel), DepthGlobal, w.depth)))
+			out = appendSection(out, id, appended(r, 3,
+				appendExport(appendExport(appendExport(nil, FuelGlobal, w.fuel), DepthGlobal, w.depth), ReserveGlobal, w.reserve)))
 		case id == secType && len(w.types) > len(m.types):
-			var more []byte
-			for _, t := range w.types[len(m.types):] {
-				more = append(more, 0x60, 0)
-				more = binary.AppendUvarint(more, uint64(len(t.results)))
-				more = append(more, t.results...)
+			out = appendSection(out, id, appended(r, len(w.types)-len(m.types), appendTypes(w.types[len(m.types):])))
+		case id == secFunction && len(w.helpers) > 0:
+			var kinds []byte
+			for _, h := range w.helpers {
+				kinds = binary.AppendUvarint(kinds, uint64(h.kind))
 			}
-			out = appendSection(out, id, appended(r, len(w.types)-len(m.types), more))
+			out = appendSection(out, id, appended(r, len(w.helpers), kinds))
 		case r.b == nil:
 		case id == secTable:
 			out = appendSection(out, id, m.cappedTables())
 		case id == secCode:
-			out = appendSection(out, id, w.out)
+			n := binary.AppendUvarint(nil, uint64(len(m.funcs)-m.imported.funcs+len(w.helpers)))
+			out = appendSection(out, id, n, w.out)
 		default:
 			out = appendSection(out, id, r.b[r.at:])
 		}
@@ -189,10 +200,26 @@ func (w *emitter) assemble() []byte {
 	return out
 }
 
-func appendSection(out []byte, id int, payload []byte) []byte {
+func appendSection(out []byte, id int, payload ...[]byte) []byte {
+	size := 0
+	for _, p := range payload {
+		size += len(p)
+	}
 	out = append(out, byte(id))
-	out = binary.AppendUvarint(out, uint64(len(payload)))
-	return append(out, payload...)
+	out = binary.AppendUvarint(out, uint64(size))
+	for _, p := range payload {
+		out = append(out, p...)
+	}
+	return out
+}
+
+func appendTypes(types []funcType) (b []byte) {
+	for _, t := range types {
+		b = append(b, 0x60)
+		b = append(binary.AppendUvarint(b, uint64(len(t.params))), t.params...)
+		b = append(binary.AppendUvarint(b, uint64(len(t.results))), t.results...)
+	}
+	return b
 }
 
 // appended returns the vector that r holds, perhaps not there at all, with n more elements.
@@ -207,9 +234,11 @@ func appended(r reader, n int, more []byte) []byte {
 	return append(append(out, rest...), more...)
 }
 
-func appendGlobal(b []byte, first int64) []byte {
-	b = append(b, typeI64, 1, 0x42)
-	return append(appendSigned(b, first), 0x0b)
+func appendGlobals(first ...int64) (b []byte) {
+	for _, v := range first {
+		b = append(appendSigned(append(b, typeI64, 1, 0x42), v), 0x0b)
+	}
+	return b
 }
 
 func appendExport(b []byte, name string, global uint32) []byte {

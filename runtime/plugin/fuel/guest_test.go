@@ -120,7 +120,8 @@ func compile(t testing.TB, wasm []byte, config wazero.RuntimeConfig) *engine {
 type guest struct {
 	t                 testing.TB
 	api.Module        // metered or not
-	fuel, depth       api.MutableGlobal
+	fuel, reserve     api.MutableGlobal
+	depth             api.MutableGlobal
 	buffer, transform api.Function
 	arena, room       uint32
 	stack             [2]uint64
@@ -135,6 +136,7 @@ func (e *engine) start() *guest {
 	}
 	g := &guest{t: e.t, Module: m, buffer: m.ExportedFunction(abi.ExportBuffer), transform: m.ExportedFunction(abi.ExportTransform)}
 	g.fuel, _ = m.ExportedGlobal(fuel.FuelGlobal).(api.MutableGlobal)
+	g.reserve, _ = m.ExportedGlobal(fuel.ReserveGlobal).(api.MutableGlobal)
 	g.depth, _ = m.ExportedGlobal(fuel.DepthGlobal).(api.MutableGlobal)
 	g.refuel(plenty)
 	if f := m.ExportedFunction(abi.ExportInitialize); f != nil {
@@ -147,7 +149,8 @@ func (e *engine) start() *guest {
 
 func (g *guest) refuel(n uint64) {
 	if g.fuel != nil {
-		g.fuel.Set(n)
+		g.fuel.Set(fuel.DefaultSlice)
+		g.reserve.Set(n - fuel.DefaultSlice)
 	}
 }
 
@@ -175,7 +178,7 @@ func (g *guest) call(u *abi.Updates, recs []int32) int64 {
 	if g.fuel == nil {
 		return 0
 	}
-	return plenty - int64(g.fuel.Get())
+	return plenty - int64(g.fuel.Get()) - int64(g.reserve.Get())
 }
 
 // answer is what the last call answered, as bytes.

@@ -204,7 +204,8 @@ func (c specCommand) args() (args []uint64) {
 
 // refill sets fuel and depth of a metered module.
 func refill(m api.Module, fuelLeft, depthLeft int64) {
-	for name, n := range map[string]int64{fuel.FuelGlobal: fuelLeft, fuel.DepthGlobal: depthLeft} {
+	slice := min(fuelLeft, fuel.DefaultSlice)
+	for name, n := range map[string]int64{fuel.FuelGlobal: slice, fuel.ReserveGlobal: fuelLeft - slice, fuel.DepthGlobal: depthLeft} {
 		if g, ok := m.ExportedGlobal(name).(api.MutableGlobal); ok {
 			g.Set(uint64(n))
 		}
@@ -212,7 +213,8 @@ func refill(m api.Module, fuelLeft, depthLeft int64) {
 }
 
 func left(m api.Module) (fuelLeft, depthLeft int64) {
-	return int64(m.ExportedGlobal(fuel.FuelGlobal).Get()), int64(m.ExportedGlobal(fuel.DepthGlobal).Get())
+	get := func(name string) int64 { return int64(m.ExportedGlobal(name).Get()) }
+	return get(fuel.FuelGlobal) + get(fuel.ReserveGlobal), get(fuel.DepthGlobal)
 }
 
 var specLimits = fuel.Limits{Start: plenty, Stack: plenty, TableElements: 1 << 25, Locals: 100_000, FrameBytes: 1 << 30, FunctionBytes: 16 << 20}
