@@ -83,10 +83,13 @@ func (p *pipeline) run(ctx context.Context, workers []*transformer) error {
 	})
 	all.Go(func() { p.dispatch(read) })
 	all.Go(func() { p.sweeper.run(reading) })
-	// What was read is finished even when ctx is done: workers do not see it.
+	// What was read is finished even when ctx is done, if that does not take long: it comes again after the restart.
+	working, abandon := context.WithCancel(context.WithoutCancel(ctx))
+	defer abandon()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(stopGrace, abandon) })()
 	for _, t := range workers {
 		all.Go(func() {
-			p.stage(context.WithoutCancel(ctx), "transform", func(ctx context.Context) { p.transform(ctx, t) })
+			p.stage(working, "transform", func(ctx context.Context) { p.transform(ctx, t) })
 		})
 	}
 	var err error
@@ -105,6 +108,9 @@ func (p *pipeline) run(ctx context.Context, workers []*transformer) error {
 	}
 	return sourceErr
 }
+
+// stopGrace is how long a fold that is told to end goes on with what it has read.
+const stopGrace = 3 * time.Second
 
 // stage runs f with labels that tell stages and folds apart in a CPU profile.
 func (p *pipeline) stage(ctx context.Context, name string, f func(ctx context.Context)) {

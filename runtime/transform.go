@@ -6,12 +6,19 @@ import (
 	"errors"
 	"math"
 	"slices"
+	"time"
 
 	"github.com/foldrun/foldrun/abi"
 	"github.com/foldrun/foldrun/runtime/plugin"
 	"github.com/foldrun/foldrun/runtime/source"
 	"github.com/foldrun/foldrun/store"
 )
+
+// errSlow says that a batch takes its module so long that what is done of it is to be committed first.
+var errSlow = errors.New("runtime: the batch takes too long for one commit")
+
+// slowPart is how long the module may take for what one commit stores.
+const slowPart = time.Second
 
 // errOverflow says that what a batch yields is more than a commit may hold: it is transformed again in two halves.
 var errOverflow = errors.New("runtime: the batch yields too much for one commit")
@@ -43,6 +50,9 @@ type transformer struct {
 	u       *abi.Updates // of it
 	out     *store.Batch
 	beside  int // bytes that out holds beside its slab
+	most    int // updates that a part may be of, by how long parts took; 0 = all
+	began   time.Time
+	sent    int // updates of the slot that are in parts already
 	order   []int32
 	removed map[int32]bool // of order, those before which the batch removes their source key; with keepsGood
 	scratch []byte
@@ -51,8 +61,30 @@ type transformer struct {
 // run transforms all of a slot's batch and sends the parts.
 func (t *transformer) run(ctx context.Context, s *slot) {
 	t.slot, t.u, t.out = s, &s.in.Updates, <-s.spare
-	if err := t.pieces(ctx, 0, s.in.Len()); err != nil {
-		s.parts <- part{batch: t.out, last: true, err: err}
+	n := s.in.Len()
+	t.sent = 0
+	for lo, ended := 0, false; !ended; {
+		hi := n
+		if t.most > 0 {
+			hi = min(n, lo+t.most)
+		}
+		t.began = time.Now()
+		err := t.pieces(ctx, lo, hi)
+		took := time.Since(t.began)
+		switch {
+		case errors.Is(err, errSlow):
+			lo, t.most = max(lo, t.sent), max(1, t.out.Len()/2)
+			continue
+		case err != nil:
+			s.parts <- part{batch: t.out, last: true, err: err}
+			return
+		case t.most > 0 && took < slowPart/4:
+			t.most *= 2
+		}
+		if t.most >= n {
+			t.most = 0
+		}
+		lo, ended = hi, hi == n
 	}
 }
 
@@ -80,6 +112,7 @@ func (t *transformer) pieces(ctx context.Context, lo, hi int) error {
 		x.clock = x.pos.Time
 	}
 	t.slot.parts <- x
+	t.sent = hi
 	if !last {
 		t.out = <-t.slot.spare
 	}
@@ -180,7 +213,7 @@ func (t *transformer) Yield(rec int32, entries plugin.Entries) error {
 			Message: "it emits one key of an index twice, with different values or times"})
 	}
 	t.beside += rowCost * entries.Len()
-	return t.room()
+	return t.room(false)
 }
 
 // Fail is part of plugin.Sink.
@@ -194,7 +227,7 @@ func (t *transformer) Fail(rec int32, f store.Failure) error {
 		t.out.Keep()
 	}
 	t.beside += len(f.Update) + len(f.Message)
-	return t.room()
+	return t.room(true)
 }
 
 // expiry returns when the record of an update goes by what the message says.
@@ -205,10 +238,14 @@ func (t *transformer) expiry(rec int32) int64 {
 	return t.slot.in.Expiry(int(rec))
 }
 
-// room asks for the batch to be cut when it holds too much; what a single update yields is bounded by its limits.
-func (t *transformer) room() error {
+// room asks for the batch to be cut when it holds too much, what a single update yields being bounded by its limits, or
+// takes too long.
+func (t *transformer) room(failed bool) error {
 	if t.out.Bytes()+t.beside > t.limit && t.out.Len() > 1 {
 		return errOverflow
+	}
+	if n := t.out.Len(); n > 1 && (failed || t.most > 0 || n%32 == 0) && time.Since(t.began) > slowPart {
+		return errSlow
 	}
 	return nil
 }
