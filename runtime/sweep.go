@@ -132,6 +132,11 @@ func (s *sweeper) proof() (session uint64, holds bool) {
 	return st.Sessions, st.State == source.StateReading
 }
 
+func (s *sweeper) proved() bool {
+	_, holds := s.proof()
+	return holds
+}
+
 func (s *sweeper) newSweep(reason string, upTo uint64) *sweep {
 	return &sweep{sweeper: s, upTo: upTo, batch: new(source.Batch), suspects: map[string]bool{}, seed: maphash.MakeSeed(), keep: s.fold.opt.OnEvict == evictKeep,
 		report: SweepReport{Reason: reason, Seq: upTo}}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
@@ -24,6 +25,9 @@ const (
 
 // ErrNotFollowing is returned by Sweep when the fold does not follow its source.
 var ErrNotFollowing = errors.New("runtime: the fold does not follow its source")
+
+// proofPatience is how long a sweep that is asked for waits for the stream to be proved.
+const proofPatience = 10 * time.Second
 
 // The least pause between two sweeps that nobody asked for: this, and so many times what the last one took.
 const (
@@ -71,7 +75,7 @@ func newSweeper(p *pipeline, src *source.Source) *sweeper {
 
 // Sweep compares the source keys of a fold that follows its source with those of its stream, and with repair mends what
 // differs. Rows stay readable, and the fold goes on meanwhile. It begins once the stream is proved to be the one that
-// was folded, and waits for that until ctx is done.
+// was folded; where that takes long, the error is ErrNotFollowing.
 func (f *Fold) Sweep(ctx context.Context, repair bool) (SweepReport, error) {
 	for {
 		r, err := f.sweepOnce(ctx, repair)
@@ -87,15 +91,23 @@ func (f *Fold) sweepOnce(ctx context.Context, repair bool) (SweepReport, error) 
 		return SweepReport{}, ErrNotFollowing
 	}
 	q := sweepRequest{ctx, repair, make(chan sweepReply, 1)}
-	select {
-	case s.requests <- q:
-	case <-s.ended:
-		return SweepReport{}, ErrNotFollowing
-	case <-ctx.Done():
-		return SweepReport{}, ctx.Err()
+	late := time.NewTicker(proofPatience)
+	defer late.Stop()
+	for {
+		select {
+		case s.requests <- q:
+			r := <-q.reply
+			return r.report, r.err
+		case <-late.C:
+			if st := s.src.Status(); st.State != source.StateReading {
+				return SweepReport{}, fmt.Errorf("%w: %s: %s", ErrNotFollowing, st.State, st.Reason)
+			} // else another sweep is under way
+		case <-s.ended:
+			return SweepReport{}, ErrNotFollowing
+		case <-ctx.Done():
+			return SweepReport{}, ctx.Err()
+		}
 	}
-	r := <-q.reply
-	return r.report, r.err
 }
 
 // following returns the sweeper of the generation that answers reads, nil while nothing follows the source into it.
@@ -115,8 +127,7 @@ func (s *sweeper) run(ctx context.Context) {
 	defer every.Stop()
 	for ctx.Err() == nil {
 		requests := s.requests
-		_, proved := s.proof()
-		if !proved {
+		if !s.proved() {
 			requests = nil // the leader is heard once it is
 		}
 		select {
@@ -131,7 +142,7 @@ func (s *sweeper) run(ctx context.Context) {
 				}
 			}
 		case <-every.C:
-			if proved && !s.fold.guards.off(guardEvery) {
+			if s.proved() && !s.fold.guards.off(guardEvery) {
 				s.sweep(ctx, SweepEvery, true)
 			}
 			every.Reset(max(s.next(), min(sweepPause, s.fold.opt.SweepEvery)))
@@ -217,8 +228,7 @@ func (s *sweeper) fewer(st *source.Status) bool {
 // evict removes the records of a fold with keying = "message" that lie before the stream's first message: their source
 // keys are their seqs, so nothing has to be listed.
 func (s *sweeper) evict(ctx context.Context) error {
-	_, proved := s.proof()
-	if !proved || !s.fold.opt.Source.KeyingMessage || s.fold.opt.OnEvict == evictKeep || s.fold.guards.off(guardHead) {
+	if !s.proved() || !s.fold.opt.Source.KeyingMessage || s.fold.opt.OnEvict == evictKeep || s.fold.guards.off(guardHead) {
 		return nil
 	}
 	first := binary.BigEndian.AppendUint64(nil, s.src.Status().FirstSeq)

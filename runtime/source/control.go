@@ -24,6 +24,9 @@ func (r *reader) control(ctx context.Context, s *session, m *nats.Msg) error {
 		}
 		return r.moveIdle(ctx, time.Now())
 	}
+	if strings.HasPrefix(m.Subject, s.inbox+".nudge") {
+		return r.nudged(ctx, s, m)
+	}
 	switch status {
 	case "100":
 		return r.heartbeat(ctx, s, m)

@@ -69,7 +69,7 @@ func TestRequests(t *testing.T) {
 	pos := f.stop()
 	c.want("a catch-up", map[string]int{"STREAM.INFO": 2, "CONSUMER.CREATE": 1, "CONSUMER.MSG.NEXT": 1 + total/5000, "CONSUMER.DELETE": 1})
 	src.listed(t, total, nil)
-	c.want("a listing", map[string]int{"STREAM.INFO": 1, "CONSUMER.CREATE": 1, "CONSUMER.MSG.NEXT": total / 5000, "CONSUMER.DELETE": 1})
+	c.want("a listing", map[string]int{"STREAM.INFO": 2, "CONSUMER.CREATE": 1, "CONSUMER.MSG.NEXT": total / 5000, "CONSUMER.DELETE": 1})
 
 	src = open(t, nc, Options{Stream: "E", Refresh: time.Hour, Heartbeat: 500 * time.Millisecond})
 	f = follow(t, src, pos, NewPipe(3))

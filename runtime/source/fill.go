@@ -105,11 +105,12 @@ func (r *reader) showCaughtUp(st *Status, caughtUp bool) {
 
 // moveIdle hands on a batch without updates if the position has something new to say and nothing is in flight.
 func (r *reader) moveIdle(ctx context.Context, now time.Time) error {
-	moved := r.pos.Seq > r.handed.seq && now.Sub(r.handed.idleAt) >= r.pace.advance
+	moved := r.pos.Seq > r.handed.seq && (r.hurry || now.Sub(r.handed.idleAt) >= r.pace.advance)
 	newer := r.pos.CaughtUp-r.handed.caughtUp >= int64(r.pace.caughtUp)
 	if r.pending() || !r.idle() {
 		return nil
 	}
+	r.hurry = false
 	clock, due := r.idleClock(now)
 	if !moved && !newer && !due && r.pos.Created == r.handed.created {
 		return nil

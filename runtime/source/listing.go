@@ -92,11 +92,8 @@ func (l *listing) session(ctx context.Context) (err error, done bool) {
 	if err != nil {
 		return err, false
 	}
-	if !info.Created.Equal(l.created) {
-		return fmt.Errorf("source: the stream was made anew at %s", info.Created), true
-	}
-	if last := info.State.LastSeq; last < l.upTo { // a leader that is a little behind, or a stream that was rewound: it would not end
-		return fmt.Errorf("source: the stream ends at %d, and is to be listed up to %d", last, l.upTo), false
+	if err, done := l.fits(info); err != nil {
+		return err, done
 	}
 	l.consumer, l.inbox, l.came = l.newConsumerName(), l.nc.NewInbox(), 0
 	ch := make(chan *nats.Msg, listingPull+64)
@@ -108,6 +105,13 @@ func (l *listing) session(ctx context.Context) (err error, done bool) {
 	defer l.forgetConsumer(l.consumer)
 	if err := l.createConsumer(ctx, info, consumer{name: l.consumer, filter: l.filter, after: l.last, headersOnly: true}); err != nil {
 		return err, false
+	}
+	// The stream may have been made anew before the consumer. From here on that would end the consumer.
+	if info, err = l.streamInfo(ctx); err != nil {
+		return err, false
+	}
+	if err, done := l.fits(info); err != nil {
+		return err, done
 	}
 	if err := l.pull(); err != nil {
 		return err, false
@@ -125,6 +129,17 @@ func (l *listing) session(ctx context.Context) (err error, done bool) {
 			return err, done
 		}
 	}
+}
+
+// fits returns why a stream cannot be listed as it is to be. done is as session's.
+func (l *listing) fits(info *streamInfo) (err error, done bool) {
+	if !info.Created.Equal(l.created) {
+		return fmt.Errorf("source: the stream was made anew at %s", info.Created), true
+	}
+	if last := info.State.LastSeq; last < l.upTo { // a leader that is a little behind, or a stream that was rewound: it would not end
+		return fmt.Errorf("source: the stream ends at %d, and is to be listed up to %d", last, l.upTo), false
+	}
+	return nil, false
 }
 
 func (l *listing) pull() error {

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -123,5 +125,20 @@ func TestHorizon(t *testing.T) {
 	}
 	if want := "[25m0s 2562047h47m16.854775807s 0s 1m0s 0s 25m0s 25m0s]"; fmt.Sprint(got) != want {
 		t.Errorf("%s\n%s", got, want)
+	}
+}
+
+// A listing up to a seq that the stream does not reach, as when it was rewound, ends with an error: the server would say
+// for ever that there is nothing more.
+func TestListBeyondTheEnd(t *testing.T) {
+	s := newSite(t)
+	s.log("e.>")
+	s.publish("e.a", 10, 10, 10)
+	src := open(t, s.nc, Options{Stream: "E", Heartbeat: 100 * time.Millisecond})
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	err := src.List(ctx, 11, new(Batch), func() error { return nil })
+	if err == nil || !strings.Contains(err.Error(), "ends at 10") || ctx.Err() != nil {
+		t.Errorf("listed up to 11 of 10: %v", err)
 	}
 }

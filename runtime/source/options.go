@@ -49,6 +49,7 @@ type Options struct {
 type pace struct {
 	api      time.Duration // a request to the JetStream API
 	advance  time.Duration // an idle position is handed on at most this often
+	nudge    time.Duration // the least between two extra pulls
 	caughtUp time.Duration // a position that only learned CaughtUp is handed on at most this often
 	healthy  time.Duration // a session that lasted this long starts the backoff anew
 	backoff  time.Duration // the first pause between two sessions, doubled up to the next
@@ -59,6 +60,7 @@ type pace struct {
 var defaultPace = pace{
 	api:      2 * time.Second,
 	advance:  2 * time.Second,
+	nudge:    20 * time.Millisecond,
 	caughtUp: time.Minute,
 	healthy:  10 * time.Second,
 	backoff:  50 * time.Millisecond,

@@ -30,6 +30,7 @@ type reader struct {
 	cur    *Batch   // being filled; nil: none taken yet
 	spare  []*Batch // taken from Free, empty
 	rec    recorder
+	hurry  bool     // somebody waits for the position, which may have moved
 	handed struct { // of the last batch handed on
 		seq      uint64
 		created  int64

@@ -25,6 +25,11 @@ type session struct {
 	askedAt time.Time      // when the leader was last asked
 	asked   uint64         // the position then
 	behind  int            // answers in a row that were behind it
+
+	nudges   int         // extra pulls so far
+	nudge    string      // the last one's reply subject
+	nudgedAt time.Time   // when it was sent
+	due      *time.Timer // ends the wait for the next one
 }
 
 // A pull is one open pull request: what may still come for it.
@@ -73,8 +78,11 @@ func (r *reader) session(ctx context.Context) error {
 	defer sub.Unsubscribe()
 	s.silence = time.NewTimer(r.silence())
 	defer s.silence.Stop()
+	s.due = time.NewTimer(time.Hour)
+	defer s.due.Stop()
+	r.nudges.renew()
 	r.note(func(st *Status) {
-		st.State, st.Reason, st.Code, st.Hint = StateReading, "", "", ""
+		st.State, st.Reason, st.Code, st.Hint, st.Contradiction = StateReading, "", "", "", nil
 		st.Sessions++
 		r.showCaughtUp(st, r.pos.Seq >= r.target)
 	})
@@ -104,6 +112,10 @@ func (r *reader) read(ctx context.Context, s *session) error {
 		return err
 	}
 	for {
+		later, err := r.nudge(s)
+		if err != nil {
+			return err
+		}
 		var m *nats.Msg
 		select {
 		case m = <-s.ch:
@@ -114,8 +126,10 @@ func (r *reader) read(ctx context.Context, s *session) error {
 				}
 				continue
 			}
-			var err error
-			if m, err = r.wait(ctx, s); err != nil {
+			if err := r.hasten(ctx); err != nil {
+				return err
+			}
+			if m, err = r.wait(ctx, s, later); err != nil {
 				return err
 			}
 			if m == nil {
@@ -123,7 +137,6 @@ func (r *reader) read(ctx context.Context, s *session) error {
 			}
 		}
 		s.heard = true
-		err := error(nil)
 		if m.Reply == "" {
 			err = r.control(ctx, s, m)
 		} else {
@@ -135,19 +148,27 @@ func (r *reader) read(ctx context.Context, s *session) error {
 	}
 }
 
-// wait blocks until there is something to do. It returns nil, nil when that is not a message.
-func (r *reader) wait(ctx context.Context, s *session) (*nats.Msg, error) {
+// wait blocks until there is something to do: an extra pull after later, unless that is 0. It returns nil, nil when that is
+// not a message.
+func (r *reader) wait(ctx context.Context, s *session, later time.Duration) (*nats.Msg, error) {
 	var free chan *Batch
-	if r.pending() { // a batch that comes back may be the one that makes the pipeline idle
+	if r.pending() || r.hurry { // a batch that comes back may be the one that makes the pipeline idle
 		free = r.pipe.Free
 	}
 	if s.heard {
 		s.silence.Reset(r.silence())
 		s.heard = false
 	}
+	if later > 0 {
+		s.due.Reset(later)
+	}
 	select {
 	case m := <-s.ch:
 		return m, nil
+	case <-r.nudges.wake:
+		return nil, nil
+	case <-s.due.C:
+		return nil, nil
 	case b := <-free:
 		r.spare = append(r.spare, b)
 		return nil, nil

@@ -22,6 +22,7 @@ type Source struct {
 	pace    pace
 	api     string // the prefix of the JetStream API's subjects
 	heard   chan struct{}
+	nudges  nudges
 
 	// owned by Open, then by Run
 	prefix string // of the source keys, cut from each subject
@@ -39,7 +40,7 @@ func Open(ctx context.Context, nc *nats.Conn, o Options) (*Source, error) {
 	if err := o.validate(); err != nil {
 		return nil, err
 	}
-	s := &Source{nc: nc, journal: journalOf(nc), opts: o.withDefaults(), pace: defaultPace, api: plainAPI, heard: make(chan struct{}, 1), warned: map[string]bool{}}
+	s := &Source{nc: nc, journal: journalOf(nc), opts: o.withDefaults(), pace: defaultPace, api: plainAPI, heard: make(chan struct{}, 1), nudges: nudges{wake: make(chan struct{}, 1)}, warned: map[string]bool{}}
 	if o.Domain != "" {
 		s.api = "$JS." + o.Domain + ".API."
 	}
@@ -197,6 +198,9 @@ func (s *Source) Heard() <-chan struct{} { return s.heard }
 func (s *Source) stopped(stop *Stop) *Stop {
 	s.note(func(st *Status) {
 		st.State, st.Reason, st.Code, st.Hint = StateStopped, stop.Text, stop.Code, stop.Hint
+		if stop.Code != CodeRefused {
+			st.Contradiction = stop
+		}
 	})
 	return stop
 }

@@ -42,6 +42,9 @@ type Status struct {
 	Doubt    string    // why the rows should be compared with the stream: the last of the Doubt… constants that was found
 	Doubts   uint64    // how often one was found
 
+	// Contradiction is why Run ended, if the stream was found to hold another history; nil once it is read again.
+	Contradiction *Stop
+
 	Seq        uint64    // the position of the last batch handed on
 	Lag        uint64    // LastSeq - Seq
 	CaughtUp   bool      // Seq has reached the LastSeq of the leader's last word
