@@ -41,11 +41,12 @@ var below = map[string][]string{
 	"runtime/embedded":    {"hint"},
 	"runtime":             {"abi", "store", "hint", "runtime/source", "runtime/plugin"},
 	"runtime/serve":       {"abi", "store", "hint", "runtime"},
+	"runtime/golden":      {"abi", "config", "store", "hint", "runtime", "runtime/source", "runtime/plugin"},
 	"runtime/demo":        {"abi", "store", "hint", "runtime", "runtime/source", "runtime/embedded", "plugins/examples", "testdata/cities"},
 	"plugins/examples":    {"abi"},
 	"plugins/sdk":         {},
 	"testdata/cities":     {},
-	"cmd/foldrun":         {"abi", "client", "config", "store", "hint", "runtime", "runtime/source", "runtime/plugin", "runtime/serve", "runtime/embedded", "runtime/demo", "plugins/sdk"},
+	"cmd/foldrun":         {"abi", "client", "config", "store", "hint", "runtime", "runtime/source", "runtime/plugin", "runtime/serve", "runtime/embedded", "runtime/golden", "runtime/demo", "plugins/sdk"},
 }
 
 const module = "github.com/foldrun/foldrun"

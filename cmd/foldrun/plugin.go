@@ -11,10 +11,10 @@ import (
 func pluginCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "plugin",
-		Short: "Write, build and look at modules",
-		Long: `Write, build and look at modules. A plugin is a directory with its source, foldrun.plugin.toml and the SDK's one file;
+		Short: "Write, test, build and look at modules",
+		Long: `Write, test, build and look at modules. A plugin is a directory with its source, foldrun.plugin.toml and the SDK's one file;
 its module is one .wasm file, which holds the manifest too.`,
-		Example: "  foldrun plugin new users --lang go\n  foldrun plugin build users\n  foldrun plugin inspect users/users.wasm",
+		Example: "  foldrun plugin new users --lang go\n  foldrun plugin test users\n  foldrun plugin build users\n  foldrun plugin inspect users/users.wasm",
 		Args:    cobra.ArbitraryArgs,
 		RunE: func(c *cobra.Command, args []string) error {
 			if len(args) == 0 {
@@ -28,6 +28,6 @@ its module is one .wasm file, which holds the manifest too.`,
 		},
 	}
 	c.SuggestionsMinimumDistance = 2
-	c.AddCommand(pluginNewCommand(), pluginBuildCommand(), pluginInspectCommand())
+	c.AddCommand(pluginNewCommand(), pluginBuildCommand(), pluginTestCommand(), pluginInspectCommand())
 	return c
 }

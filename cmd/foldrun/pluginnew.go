@@ -20,7 +20,7 @@ func pluginNewCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "new NAME --lang " + strings.Join(languages(), "|"),
 		Short: "Write a new plugin",
-		Long: `Write a new plugin into the directory NAME: a module that works, its manifest, the SDK's one file and, for Go, a test.
+		Long: `Write a new plugin into the directory NAME: a module that works, its manifest, its tests and the SDK's one file.
 Nothing is fetched, and nothing that is there is overwritten.`,
 		Example: "  foldrun plugin new cities-by-timezone --lang go",
 		Args:    arguments(cobra.ExactArgs(1)),

@@ -46,6 +46,9 @@ func (l Language) Project(name string) []File {
 		project = append(project, filled("new/"+l.Name+"/"+e.Name(), fill))
 	}
 	project = append(project, filled("new/foldrun.plugin.toml.txt", fill))
+	first := filled("new/first.txtar.txt", fill)
+	first.Path = "testdata/" + first.Path
+	project = append(project, first)
 	return append(project, File{l.at, read(l.file)})
 }
 

@@ -98,7 +98,7 @@ func TestLargeGarbage(t *testing.T) {
 	}
 	r := fold(t, m, u, u.Len(), false)
 	t.Log(r)
-	if r.instances != 1 {
+	if r.instances > 60 { // a call of many is given up where collecting the garbage of all is dear, and cut smaller
 		t.Errorf("%d instances were needed", r.instances)
 	}
 }

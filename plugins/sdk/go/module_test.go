@@ -242,7 +242,7 @@ func TestBehaviour(t *testing.T) {
 		{"deadlock", "trap"},
 		{"memory", "trap"},
 		{"leak", "trap"},
-		{"recurse", "trap"},
+		{"recurse", `out_of_fuel 0: it needs more than 140000000 fuel`},
 		{"goroutine", "trap"},
 		{"sleep", `0 "slept"="";`},
 		{"channel", `0 "received"="";`},
@@ -264,7 +264,8 @@ func TestBehaviour(t *testing.T) {
 			if got[0] != `0 "before"="1";` || got[2] != `0 "after"="3";` {
 				t.Errorf("the neighbours have %s and %s", got[0], got[2])
 			}
-			if trapped == (stats.Instances == 1) {
+			alone := trapped || x.verb == "recurse" || x.verb == "sleep" // one that sleeps is judged alone: its clock moves
+			if alone == (stats.Instances == 1) {
 				t.Errorf("%d instances were needed", stats.Instances)
 			}
 		})
