@@ -73,6 +73,29 @@ type Range struct {
 	Claimants  bool   // every claimant of a key, though the index's collisions are "latest"
 	After      *Mark  // only what comes after it in the direction of reading
 	Limit      int    // rows of a page, up to 10,000; default 100, of Scan 1,000. A page of large rows holds fewer
+
+	AtLeast AtLeast // the position that each page has at least
+}
+
+// AtLeast is the position that a reader demands: that of its own put, to see it. Its zero value demands nothing. What is
+// not to be had comes as an *Error with the status 409 and a code: "behind" where the fold is not there, once Wait is over.
+type AtLeast struct {
+	Seq         uint64        // that the put returned; what KV calls the revision
+	Incarnation time.Time     // if not zero: when the put's stream was created. Without it foldrun asks the stream, which takes up to 20 ms more
+	Wait        time.Duration // up to 30 s
+}
+
+func (a AtLeast) set(q url.Values) {
+	if a == (AtLeast{}) {
+		return
+	}
+	q.Set("min_seq", strconv.FormatUint(a.Seq, 10))
+	if a.Wait != 0 {
+		q.Set("wait", a.Wait.String())
+	}
+	if !a.Incarnation.IsZero() {
+		q.Set("incarnation", a.Incarnation.UTC().Format(time.RFC3339Nano))
+	}
 }
 
 // A Page is some rows of one moment.
@@ -83,7 +106,7 @@ type Page struct {
 }
 
 // Get returns the rows of one key, in the order of their source keys: every claimant, or where the index's collisions
-// are "latest" the newest. Of r it uses Reverse, Claimants, After and Limit. A key without rows is ErrNotFound.
+// are "latest" the newest. Of r it uses Reverse, Claimants, After, Limit and AtLeast. A key without rows is ErrNotFound.
 func (c *Client) Get(ctx context.Context, fold, index string, key []byte, r Range) (*Page, error) {
 	q := url.Values{"key": {string(key)}}
 	r.flags(q)
@@ -115,6 +138,7 @@ func (c *Client) Page(ctx context.Context, fold, index string, r Range) (*Page, 
 }
 
 func (r Range) flags(q url.Values) {
+	r.AtLeast.set(q)
 	if r.Reverse {
 		q.Set("reverse", "1")
 	}
@@ -156,6 +180,10 @@ func (c *Client) Pages(ctx context.Context, fold, index string, r Range) iter.Se
 			if err == nil && first != nil && (p.At.Generation != first.Generation || !p.At.Incarnation.Equal(first.Incarnation)) {
 				err = ErrChanged
 			}
+			var refused *Error
+			if first != nil && errors.As(err, &refused) && refused.Code == "other_incarnation" {
+				err = ErrChanged
+			}
 			if err != nil {
 				yield(nil, err)
 				return
@@ -164,6 +192,9 @@ func (c *Client) Pages(ctx context.Context, fold, index string, r Range) iter.Se
 				return
 			}
 			first, r.After = &p.At, p.Next
+			if r.AtLeast != (AtLeast{}) {
+				r.AtLeast.Incarnation = p.At.Incarnation
+			}
 		}
 	}
 }

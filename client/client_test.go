@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 func serve(t *testing.T, h http.HandlerFunc) *Client {
@@ -37,6 +39,29 @@ func TestChanged(t *testing.T) {
 	}
 	if rows != 1 || page != 2 {
 		t.Errorf("%d rows of %d pages", rows, page)
+	}
+}
+
+// TestAtLeast demands a position of each page, of the incarnation that the first one is of.
+func TestAtLeast(t *testing.T) {
+	var asked []string
+	c := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		q := r.URL.Query()
+		asked = append(asked, q.Get("min_seq")+" "+q.Get("wait")+" "+q.Get("incarnation"))
+		w.Header().Set("Foldrun-Incarnation", "2020-01-02T03:04:05.000000006Z")
+		if len(asked) == 2 {
+			w.WriteHeader(http.StatusConflict)
+			fmt.Fprint(w, `{"error":{"code":"other_incarnation","message":"another"}}`)
+			return
+		}
+		fmt.Fprint(w, `{"rows":[{"key":"k","value":"v","source":"s"}],"more":true,"next":{"after_key":"k","after_source":"s"}}`)
+	})
+	var last error
+	for _, err := range c.Pages(t.Context(), "f", "i", Range{AtLeast: AtLeast{Seq: 7, Wait: 250 * time.Millisecond}}) {
+		last = err
+	}
+	if want := []string{"7 250ms ", "7 250ms 2020-01-02T03:04:05.000000006Z"}; !slices.Equal(asked, want) || !errors.Is(last, ErrChanged) {
+		t.Errorf("asked %q, %v", asked, last)
 	}
 }
 

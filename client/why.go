@@ -33,7 +33,7 @@ type OwnedRow struct {
 }
 
 // WhyKey returns the source records that claim a key of an index, in the order of their source keys, whatever the
-// index's collisions are; of r it uses After and Limit. A key without rows is ErrNotFound.
+// index's collisions are; of r it uses After, Limit and AtLeast. A key without rows is ErrNotFound.
 func (c *Client) WhyKey(ctx context.Context, fold, index string, key []byte, r Range) (*Why, error) {
 	q := url.Values{"key": {string(key)}}
 	r.flags(q)
@@ -43,9 +43,11 @@ func (c *Client) WhyKey(ctx context.Context, fold, index string, key []byte, r R
 	return c.why(ctx, "/v1/folds/"+url.PathEscape(fold)+"/indexes/"+url.PathEscape(index)+"/why", q)
 }
 
-// WhySource returns what a source key owns. One without a live record is ErrNotFound.
-func (c *Client) WhySource(ctx context.Context, fold string, source []byte) (*Why, error) {
-	return c.why(ctx, "/v1/folds/"+url.PathEscape(fold)+"/why", url.Values{"source": {string(source)}})
+// WhySource returns what a source key owns; of r it uses AtLeast. One without a live record is ErrNotFound.
+func (c *Client) WhySource(ctx context.Context, fold string, source []byte, r Range) (*Why, error) {
+	q := url.Values{"source": {string(source)}}
+	r.AtLeast.set(q)
+	return c.why(ctx, "/v1/folds/"+url.PathEscape(fold)+"/why", q)
 }
 
 func (c *Client) why(ctx context.Context, path string, q url.Values) (*Why, error) {

@@ -41,7 +41,7 @@ func (f *Fold) ask(ctx context.Context, c command) error {
 func (s *supervisor) obey(ctx context.Context, c command) error {
 	switch {
 	case c.rebuild && s.next != nil && s.held == nil:
-		return fmt.Errorf("fold %s: generation %s is being built already", s.opt.Name, s.next.db.Generation())
+		return hint.Error(fmt.Errorf("fold %s: generation %s is being built already", s.opt.Name, s.next.db.Generation()), "foldrun status says how far it is")
 	case c.rebuild:
 		if err := s.drop(); err != nil {
 			return err
@@ -55,9 +55,6 @@ func (s *supervisor) obey(ctx context.Context, c command) error {
 		s.grant(s.held, c.accept)
 		s.set(func() { s.held = nil })
 		return s.begin(s.cause)
-	case c.accept && s.next != nil:
-		s.accept.Store(true)
-		return nil
 	}
 	return hint.Error(fmt.Errorf("fold %s is not stopped", s.opt.Name), "foldrun status says what it does")
 }

@@ -54,13 +54,14 @@ type Fold struct {
 	commands chan command  // to Run, or to the daemon while the fold is stopped
 	builds   chan struct{} // holds one value while a fold of the daemon builds a generation beside its current one
 
-	accept  atomic.Bool // the operator accepts what the next switch or reconcile loses
-	lifted  atomic.Bool // the operator accepts failures beyond the budget: see follower.within
-	rebuild atomic.Bool // the operator wants the next run to build anew
+	accept  atomic.Int64 // the operator accepts what the next switch or reconcile loses: see accepts
+	lifted  atomic.Bool  // the operator accepts failures beyond the budget: see follower.within
+	rebuild atomic.Bool  // the operator wants the next run to build anew
 
 	mu      sync.Mutex
 	cur     *follower     // of the generation that answers reads; nil until it is open
 	next    *follower     // of the generation that is being built to replace it
+	queued  string        // the generation that is built next, while another fold builds
 	held    error         // why next does not replace cur, though it has caught up, or is not built on
 	cause   *Stop         // why next is built; nil when an operator asked for it
 	stopped error         // why the fold ended

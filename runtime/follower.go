@@ -25,6 +25,7 @@ type follower struct {
 	sweeper  *sweeper       // while it runs
 	swept    *SweepReport   // the last one
 	startSeq uint64         // the cursor when the generation was opened
+	mended   error          // the other history of the stream that the generation is being reconciled with
 	paused   error          // why nothing is committed, a *Stop
 }
 
@@ -83,6 +84,7 @@ func (p *pipeline) feed(ctx context.Context) error {
 		if stop == nil || !p.fold.mends(stop) {
 			return err
 		}
+		p.fold.set(func() { p.fold.mended = stop })
 		err = p.reconcile(ctx, stop)
 		var held *Stop
 		switch {

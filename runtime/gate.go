@@ -10,22 +10,32 @@ import (
 )
 
 // gate switches to the generation that is being built once it has caught up, if what it holds is not less than half of
-// what serves. Else the fold holds: the old generation serves on, and an operator decides.
+// what serves. Else the fold holds: the old generation serves on until the new one has as much, or an operator decides.
 func (s *supervisor) gate() error {
 	g := s.next
-	if s.held != nil || !g.caughtUp() {
+	if !g.caughtUp() {
 		return nil
 	}
-	if !s.accept.Load() && s.cur != nil {
+	if !s.accepts(g.db.State().Position().Created) && s.cur != nil {
 		if why := fewerRows(s.cur.db, g.db); why != nil {
-			held := &Stop{CodeHeld, hint.Error(fmt.Errorf("generation %s is built and does not serve: %w", g.db.Generation(), why),
-				"if that is as it should be: foldrun resume %s --accept-loss; else mend the source, then: foldrun rebuild %s", s.opt.Name, s.opt.Name)}
-			s.log.Error("switch held", "code", held.Code, "err", held.Err, "hint", HintOf(held))
-			s.set(func() { s.held = held })
+			s.hold(g, why)
 			return nil
 		}
 	}
 	return s.change()
+}
+
+// hold notes why what was built does not serve. It is news when it begins.
+func (s *supervisor) hold(g *follower, why error) {
+	held := &Stop{CodeHeld, hint.Error(fmt.Errorf("generation %s is built and does not serve: %w", g.db.Generation(), why),
+		"if that is as it should be: foldrun resume %s --accept-loss; else mend the source, then: foldrun rebuild %s", s.opt.Name, s.opt.Name)}
+	switch {
+	case s.held == nil:
+		s.log.Error("switch held", "code", held.Code, "err", held.Err, "hint", HintOf(held))
+	case s.held.Error() == held.Error():
+		return
+	}
+	s.set(func() { s.held = held })
 }
 
 // errFewer says that a switch would lose too much.

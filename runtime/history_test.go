@@ -239,7 +239,7 @@ func (k *keeper) accept() {
 	select {
 	case <-k.r.done:
 		dir, f := k.r.dir, k.r.Fold
-		f.accept.Store(true)
+		f.grant(k.r.err, true)
 		k.r = run(k.t, dir, f)
 	default:
 		check(k.t, k.r.Resume(k.t.Context(), true))
@@ -381,7 +381,7 @@ func TestOneBuildAtATime(t *testing.T) {
 
 func building(folds []*Fold) (n int) {
 	for _, f := range folds {
-		if f.Status().Build != nil {
+		if b := f.Status().Build; b != nil && b.State != StateQueued {
 			n++
 		}
 	}
@@ -410,4 +410,55 @@ func quoted(all []source.Guard) string {
 		s = append(s, fmt.Sprintf("`%s`", g))
 	}
 	return strings.Join(s, ", ")
+}
+
+// TestAcceptedLoss accepts what a stream made anew loses, while it is made anew once more: that is another loss.
+func TestAcceptedLoss(t *testing.T) {
+	for _, policy := range []Divergence{DivergedHalt, DivergedReconcile} {
+		k := newSite(t).newKeeper(jetstream.StreamConfig{Name: "E", MaxMsgsPerSubject: 1})
+		k.opt.OnDiverged = policy
+		k.run()
+		k.keys("a", "b", "c", "d")
+		k.agree(4)
+		was := k.standing()
+		k.anew()
+		k.keys("a")
+		first := k.r.wait()
+		k.anew()
+		k.keys("b")
+		f, dir := k.r.Fold, k.r.dir
+		f.grant(first, true)
+		k.r = run(t, dir, f)
+		if err := k.r.wait(); foundCreated(err) == foundCreated(first) || !maps.Equal(k.standing(), was) {
+			t.Errorf("%s: it ended by %v, with %q", policy, err, k.standing())
+		}
+		k.accept()
+		k.agree(1)
+		k.halt()
+	}
+}
+
+// TestSpoiltFiles spoils the files that say which generation serves and which is built: a start serves what it can, and
+// builds what it cannot.
+func TestSpoiltFiles(t *testing.T) {
+	k := newSite(t).newKeeper(jetstream.StreamConfig{Name: "E", MaxMsgsPerSubject: 1})
+	k.run()
+	k.keys("a", "b")
+	k.agree(2)
+	for _, x := range []struct{ file, text string }{{"NEXT", "junk\n"}, {"NEXT", ""}, {"CURRENT", "garbage\n"}, {"CURRENT", "../../etc\n"}, {"NEXT", "a b c"}} {
+		k.halt()
+		name := filepath.Join(k.path, "folds", "f", x.file)
+		check(t, os.WriteFile(name, []byte(x.text), 0o644))
+		for range 2 {
+			k.run()
+			k.r.await("a store that serves", func(st Status) bool { return k.r.Store() != nil && st.Build == nil && st.Code == "" })
+			k.agree(2)
+			k.halt()
+		}
+		if b, err := os.ReadFile(filepath.Join(k.path, "folds", "f", "NEXT")); !os.IsNotExist(err) {
+			t.Errorf("%s was %q: NEXT is %q: %v", x.file, x.text, b, err)
+		}
+		k.run()
+	}
+	k.halt()
 }

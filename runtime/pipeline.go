@@ -277,7 +277,7 @@ func (p *pipeline) store(ctx context.Context, x part) (done store.Committed, err
 		case !errors.Is(err, store.ErrDiskLow):
 			return done, p.stopped(err)
 		}
-		p.fold.pause(&Stop{CodeDiskLow, hint.Error(err, "free space there, or lower [store] min_free_disk: the fold goes on by itself")})
+		p.fold.pause(&Stop{CodeDiskLow, hint.Error(err, "free space there, or lower [store] min_free_disk, or memory, of which memtables are a part: the fold goes on by itself")})
 		select {
 		case <-time.After(diskPause):
 		case <-ctx.Done():

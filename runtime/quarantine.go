@@ -70,6 +70,6 @@ func (f *Fold) grant(why error, accept bool) {
 		f.lifted.Store(accept)
 	case CodeRecordFailed, CodeQuarantineFull:
 	default:
-		f.accept.Store(accept)
+		f.accept.Store(acceptance(why, accept))
 	}
 }

@@ -178,7 +178,7 @@ func TestErrorBudget(t *testing.T) {
 	whole(t, c.Store())
 	check(t, c.Resume(t.Context(), true))
 	c.fine(last)
-	if st := c.Status(); !st.Lifted || st.Quarantined != 4 || c.accept.Load() {
+	if st := c.Status(); !st.Lifted || st.Quarantined != 4 || c.accept.Load() != 0 {
 		t.Errorf("after the loss was accepted: %+v", st)
 	}
 	c.put("a", "ax=1")
@@ -203,7 +203,7 @@ func TestQuarantineFull(t *testing.T) {
 	c.put("b", "T"+strings.Repeat("x", 1000))
 	for _, accept := range []bool{false, true} {
 		st := c.awaitStop(CodeQuarantineFull)
-		if st.Seq != held || st.Quarantined != 1 || c.accept.Load() || !strings.Contains(st.Reason, "1000 are allowed") || !strings.Contains(st.Hint, "foldrun resume f") {
+		if st.Seq != held || st.Quarantined != 1 || c.accept.Load() != 0 || !strings.Contains(st.Reason, "1000 are allowed") || !strings.Contains(st.Hint, "foldrun resume f") {
 			t.Errorf("%+v", st)
 		}
 		check(t, c.Resume(t.Context(), accept))

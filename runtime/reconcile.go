@@ -19,7 +19,7 @@ func (g *follower) mends(stop *source.Stop) bool {
 	switch {
 	case g.build.Load():
 		return true
-	case g.accept.Load():
+	case g.accepts(stop.Created):
 		return g.opt.OnDiverged != DivergedRebuild || stop.Anchored
 	case g.opt.OnEvict == evictKeep, g.opt.OnDiverged == DivergedHalt:
 		return false
@@ -39,11 +39,12 @@ func (g *follower) mends(stop *source.Stop) bool {
 // where it was, so that the next start finds the same divergence and reconciles again.
 type reconcile struct {
 	*sweep
-	seen  seqSet // of lineages whose source key the stream has a message of
-	fresh uint64 // puts of source keys without a lineage
-	first uint64 // the first message that is not folded
-	last  store.Anchor
-	at    int64 // the time of the message at last
+	created int64  // of the stream
+	seen    seqSet // of lineages whose source key the stream has a message of
+	fresh   uint64 // puts of source keys without a lineage
+	first   uint64 // the first message that is not folded
+	last    store.Anchor
+	at      int64 // the time of the message at last
 }
 
 // errFound ends a listing.
@@ -60,7 +61,7 @@ func (p *pipeline) reconcile(ctx context.Context, stop *source.Stop) error {
 	if err != nil {
 		return err
 	}
-	x := &reconcile{sweep: p.sweeper.newSweep(stop.Code, now.LastSeq)}
+	x := &reconcile{sweep: p.sweeper.newSweep(stop.Code, now.LastSeq), created: now.Created}
 	x.report.Repair, x.keep = true, false
 	for _, step := range []func(context.Context) error{x.marks, x.gate, x.prune, x.search} {
 		if err := step(ctx); err != nil {
@@ -72,7 +73,8 @@ func (p *pipeline) reconcile(ctx context.Context, stop *source.Stop) error {
 	if err := x.commit(ctx, &aside{batch: x.out, to: &pos}); err != nil {
 		return err
 	}
-	p.fold.accept.Store(false)
+	p.fold.accept.Store(0)
+	p.fold.set(func() { p.fold.mended = nil })
 	p.sweeper.wanted.Store(true) // what was removed while the stream was listed
 	p.fold.log.Warn("reconciled", "code", stop.Code, "matched", x.matched.len(), "removed", x.report.Stale, "cursor", pos.Seq, "last_seq", now.LastSeq)
 	return nil
@@ -120,11 +122,11 @@ func (x *reconcile) marks(ctx context.Context) error {
 // gate refuses to lose more than half of the live source keys, unless the operator accepts that or nobody reads them.
 func (x *reconcile) gate(context.Context) error {
 	live, keep := x.pipe.db.State().Live, uint64(x.seen.len())+x.fresh
-	if x.fold.build.Load() || x.fold.accept.Load() || !tooFew(keep, live) {
+	if x.fold.build.Load() || x.fold.accepts(x.created) || !tooFew(keep, live) {
 		return nil
 	}
-	return &Stop{CodeHeld, hint.Error(fmt.Errorf("the stream holds another history (%s), with messages for %d source keys at most, and %d are live: %w",
-		x.report.Reason, keep, live, errFewer),
+	return &Stop{CodeHeld, hint.Error(ofStream{fmt.Errorf("the stream holds another history (%s), with messages for %d source keys at most, and %d are live: %w",
+		x.report.Reason, keep, live, errFewer), x.created},
 		"if that is as it should be: foldrun resume %s --accept-loss; else mend the source, then: foldrun resume %s", x.fold.opt.Name, x.fold.opt.Name)}
 }
 

@@ -102,7 +102,9 @@ func (k *keeper) run() {
 
 func (k *keeper) halt() {
 	k.t.Helper()
-	whole(k.t, k.r.Store())
+	if db := k.r.Store(); db != nil {
+		whole(k.t, db)
+	}
 	k.r.stop()
 	k.r = nil
 }

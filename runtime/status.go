@@ -11,6 +11,7 @@ import (
 const (
 	StateStarting   = "starting"
 	StateCatching   = "catching up" // behind the stream's last seq
+	StateQueued     = "queued"      // of a build: another fold builds
 	StateFollowing  = "following"
 	StateWaiting    = "waiting"    // for NATS, for the stream, for disk space: Code and Reason say for which
 	StateRebuilding = "rebuilding" // a generation is built beside the one that serves: Code and Reason say why, Build how far
@@ -88,7 +89,7 @@ type SourceStatus struct {
 // Status returns what the fold knows of itself now.
 func (f *Fold) Status() Status {
 	f.mu.Lock()
-	cur, next, held, cause, stopped := f.cur, f.next, f.held, f.cause, f.stopped
+	cur, next, queued, held, cause, stopped := f.cur, f.next, f.queued, f.held, f.cause, f.stopped
 	f.mu.Unlock()
 	s := Status{Name: f.opt.Name, State: StateStarting, Stream: f.id.Stream, Domain: f.id.Domain}
 	if f.module != nil && (cur == nil || f.id.Has(cur.db.Generation())) { // else it is that of what is built
@@ -100,6 +101,8 @@ func (f *Fold) Status() Status {
 	}
 	if next != nil {
 		s.Build = next.building()
+	} else if queued != "" {
+		s.Build = &BuildStatus{Generation: queued, State: StateQueued, Indexes: []IndexStatus{}}
 	}
 	if stopped != nil {
 		s.why(StateStopped, stopped)
@@ -117,7 +120,7 @@ func (f *Fold) Status() Status {
 // status adds what a generation and what follows the source into it know.
 func (g *follower) status(s *Status) {
 	g.mu.Lock()
-	src, swept, start, paused := g.src, g.swept, g.startSeq, g.paused
+	src, swept, start, paused, mended := g.src, g.swept, g.startSeq, g.paused, g.mended
 	g.mu.Unlock()
 	s.store(g.db)
 	if b := g.opt.Budget; b != nil {
@@ -126,6 +129,9 @@ func (g *follower) status(s *Status) {
 	s.StartSeq, s.Sweep, s.Counts = start, swept, g.counts.get()
 	if src != nil {
 		s.source(src.Status())
+	}
+	if mended != nil {
+		s.why(StateRebuilding, mended)
 	}
 	if paused != nil {
 		s.why(StateWaiting, paused)

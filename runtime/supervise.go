@@ -185,6 +185,10 @@ func (s *supervisor) open(ctx context.Context) error {
 // what is configured goes on, any other is removed.
 func (s *supervisor) resume() error {
 	next, err := s.dir.Next(s.opt.Name)
+	if errors.Is(err, store.ErrNext) {
+		s.log.Warn("removed", "err", err)
+		return s.dir.Forget(s.opt.Name)
+	}
 	if err != nil || next.Generation == "" {
 		return err
 	}
@@ -193,6 +197,7 @@ func (s *supervisor) resume() error {
 		return err
 	}
 	if s.want = next.Generation != current && s.id.Has(next.Generation); s.want {
+		s.set(func() { s.queued = next.Generation })
 		return nil
 	}
 	return s.dir.Finish(s.opt.Name)
@@ -248,21 +253,24 @@ func (s *supervisor) upgrade(have string) error {
 // begin asks for a build. cause is nil when an operator asked for it. An error ends the fold.
 func (s *supervisor) begin(cause *Stop) error {
 	if cause != nil {
-		if s.opt.OnEvict == evictKeep && !s.accept.Load() {
+		if s.opt.OnEvict == evictKeep && !s.accepts(foundCreated(cause)) {
 			return &Stop{cause.Code, hint.Error(cause.Err, "with on_evict = \"keep\" rows that the stream no longer holds would be lost: "+
 				"foldrun resume %s --accept-loss builds the fold anew from what the stream holds", s.opt.Name)}
 		}
 		s.log.Warn("building anew", "code", cause.Code, "err", cause.Err)
 		s.set(func() { s.cause = cause })
 	}
-	s.want = s.building.follower == nil
+	if s.want = s.building.follower == nil; s.want && s.broken == nil {
+		if _, err := s.prepare(); err != nil {
+			return &Stop{CodeStore, err}
+		}
+	}
 	return nil
 }
 
 // build opens the generation that is to be built, and follows the source into it.
 func (s *supervisor) build(ctx context.Context) error {
 	s.want = false
-	s.retire()
 	db, err := s.openNext()
 	if store.IsDamage(err) { // what an earlier run left of it
 		err = s.dir.Finish(s.opt.Name)
@@ -274,32 +282,38 @@ func (s *supervisor) build(ctx context.Context) error {
 		return s.failed(ctx, &Stop{codeOf(err), err})
 	}
 	g := s.follower(db, true)
-	s.set(func() { s.next, s.held = g, nil })
+	s.set(func() { s.next, s.held, s.queued = g, nil, "" })
 	s.building = follow(ctx, g)
 	return nil
 }
 
 func (s *supervisor) openNext() (*store.DB, error) {
-	next, err := s.dir.Next(s.opt.Name)
+	next, err := s.prepare()
 	if err != nil {
 		return nil, err
 	}
-	if next.Generation == "" {
-		n, err := s.dir.Vacant(s.id)
-		if err != nil {
-			return nil, err
-		}
-		if next.Generation, err = s.id.Build(n); err != nil {
-			return nil, err
-		}
-		if next.Replaces, err = s.dir.Current(s.opt.Name); err != nil {
-			return nil, err
-		}
-		if err := s.dir.Begin(s.opt.Name, next); err != nil {
-			return nil, err
-		}
-	}
 	return s.dir.Build(s.id, store.Number(next.Generation))
+}
+
+// prepare returns the generation that is to be built, and notes it in NEXT if none is yet: a build that waits for that of
+// another fold survives a restart too.
+func (s *supervisor) prepare() (next store.Next, err error) {
+	s.retire()
+	if next, err = s.dir.Next(s.opt.Name); err != nil || next.Generation != "" {
+		return next, err
+	}
+	n, err := s.dir.Vacant(s.id)
+	if err != nil {
+		return next, err
+	}
+	if next.Generation, err = s.id.Build(n); err != nil {
+		return next, err
+	}
+	if next.Replaces, err = s.dir.Current(s.opt.Name); err != nil {
+		return next, err
+	}
+	s.set(func() { s.queued = next.Generation })
+	return next, s.dir.Begin(s.opt.Name, next)
 }
 
 // stopped decides what becomes of a fold whose generation ended with an error.
@@ -324,10 +338,10 @@ func (s *supervisor) stopped(ctx context.Context, err error) error {
 // diverged decides what becomes of a fold whose stream holds another history.
 func (s *supervisor) diverged(err error) error {
 	stop := divergence(err)
-	if s.opt.OnDiverged == DivergedHalt && !s.accept.Load() {
-		return &Stop{stop.Code, hint.Error(errors.New(stop.Text), "%s; or foldrun resume %s --accept-loss to build the fold anew from it", stop.Hint, s.opt.Name)}
+	if s.opt.OnDiverged == DivergedHalt && !s.accepts(stop.Created) {
+		return &Stop{stop.Code, hint.Error(ofStream{errors.New(stop.Text), stop.Created}, "%s; or foldrun resume %s --accept-loss to build the fold anew from it", stop.Hint, s.opt.Name)}
 	}
-	return s.begin(&Stop{stop.Code, hint.Error(errors.New(stop.Text), "%s", stop.Hint)})
+	return s.begin(&Stop{stop.Code, hint.Error(ofStream{errors.New(stop.Text), stop.Created}, "%s", stop.Hint)})
 }
 
 // failed notes that the build ended. It is begun again when an operator says so; a fold that follows its source goes on.
@@ -360,7 +374,7 @@ func (s *supervisor) change() error {
 	}
 	old, g := s.serving.follower, s.building.follower
 	s.serving, s.building = s.building, running{}
-	s.accept.Store(false)
+	s.accept.Store(0)
 	s.release()
 	if old != nil {
 		g.counts.add(old.counts.get())

@@ -69,7 +69,7 @@ func (db *DB) diskRoom() error {
 	}
 	need := uint64(db.env.MinFreeDisk + db.env.Memory.Memtables())
 	if u.AvailBytes < need {
-		return fmt.Errorf("%w: %d MiB free at %s, %d MiB needed", ErrDiskLow, u.AvailBytes/mib, db.path, need/mib)
+		return fmt.Errorf("%w: %d MiB free at %s, %d MiB needed: min_free_disk, and %d MiB that memtables may still write", ErrDiskLow, u.AvailBytes/mib, db.path, need/mib, db.env.Memory.Memtables()/mib)
 	}
 	return nil
 }

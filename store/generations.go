@@ -6,6 +6,8 @@ import (
 	"os"
 	"slices"
 	"strings"
+
+	"github.com/foldrun/foldrun/hint"
 )
 
 // gone is the end of the name of a generation that is being removed.
@@ -27,14 +29,28 @@ func (d *Dir) Next(fold string) (n Next, err error) {
 		return n, fmt.Errorf("store: next generation of fold %s: %w", fold, err)
 	}
 	words := strings.Fields(string(b))
-	if len(words) == 0 || len(words) > 2 {
-		return n, fmt.Errorf("store: %s holds %q, not a generation and the one that it replaces", d.foldPath(fold, "NEXT"), b)
+	if len(words) == 0 || len(words) > 2 || buildNumber(words[0]) == 0 {
+		return n, hint.Error(fmt.Errorf("store: %s holds %q: %w", d.foldPath(fold, "NEXT"), b, ErrNext), "a start removes it: nothing is built then")
 	}
 	n.Generation = words[0]
-	if len(words) == 2 {
+	if len(words) == 2 && buildNumber(words[1]) != 0 {
 		n.Replaces = words[1]
 	}
 	return n, nil
+}
+
+// ErrNext is part of the error of Next for a file that names no generation.
+var ErrNext = errors.New("no generation and the one that it replaces")
+
+// Forget removes NEXT, whatever it holds.
+func (d *Dir) Forget(fold string) error {
+	if d.opt.ReadOnly {
+		return ErrReadOnly
+	}
+	if err := d.fs.Remove(d.foldPath(fold, "NEXT")); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("store: fold %s: %w", fold, err)
+	}
+	return syncDir(d.fs, d.foldPath(fold))
 }
 
 // Begin notes that a generation is built to replace the current one, before the generation is there: a restart goes on
@@ -82,10 +98,7 @@ func (d *Dir) Finish(fold string) error {
 	if err := d.remove(fold, old); err != nil {
 		return err
 	}
-	if err := d.fs.Remove(d.foldPath(fold, "NEXT")); err != nil {
-		return fmt.Errorf("store: fold %s: %w", fold, err)
-	}
-	return syncDir(d.fs, d.foldPath(fold))
+	return d.Forget(fold)
 }
 
 // remove removes a generation. It is renamed first: what is left of one after a crash must not pass for a store.

@@ -17,8 +17,9 @@ func getCommand() *cobra.Command {
 		Long: `Read the rows of one key: KEY, SOURCE and VALUE between tabs, a line for each source key that claims it. What cannot
 be printed is quoted as in Go.
 
+With --min-seq, the seq that a put returned, the rows are as of that put or later: see docs/http.md.
 When no foldrun runs on the data directory, it is read as it stands.`,
-		Example: "  foldrun get users/by_email ann@example.com\n  foldrun get cities/main --key-hex 5061726973 --json",
+		Example: "  foldrun get users/by_email ann@example.com\n  foldrun get users/by_email ann@example.com --min-seq 4711 --wait 250ms\n  foldrun get cities/main --key-hex 5061726973 --json",
 		Args:    arguments(cobra.ExactArgs(2)),
 		RunE:    func(c *cobra.Command, args []string) error { return get(c, &f, args[0], args[1]) },
 	}
@@ -38,12 +39,16 @@ func get(c *cobra.Command, f *rowFlags, name, text string) error {
 	if err != nil {
 		return err
 	}
+	r, err := f.scope()
+	if err != nil {
+		return err
+	}
 	who, err := f.open(c.Context(), c.ErrOrStderr())
 	if err != nil {
 		return err
 	}
 	out := newRowPrinter(c.OutOrStdout(), f.asJSON)
-	for r := f.scope(); ; {
+	for {
 		p, err := who.Get(c.Context(), fold, index, key, r)
 		var refused *client.Error
 		if errors.Is(err, client.ErrNotFound) && errors.As(err, &refused) {

@@ -10,6 +10,7 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/spf13/cobra"
@@ -23,10 +24,13 @@ type rowFlags struct {
 	door
 	asJSON, reverse, claimants bool
 	asHex, asBase64            bool
+	atLeast                    client.AtLeast
+	incarnation                string
 }
 
 func (f *rowFlags) flags(c *cobra.Command) {
 	f.door.flags(c)
+	f.waitFlags(c)
 	c.Flags().BoolVar(&f.asJSON, "json", false, "print a JSON object a row")
 	c.Flags().BoolVar(&f.reverse, "reverse", false, "from the last row to the first")
 	c.Flags().BoolVar(&f.claimants, "claimants", false, `every row of a key, though the index's collisions are "latest"`)
@@ -34,8 +38,36 @@ func (f *rowFlags) flags(c *cobra.Command) {
 	c.Flags().BoolVar(&f.asBase64, "key-base64", false, "keys on the command line are base64, of either alphabet")
 }
 
-func (f *rowFlags) scope() client.Range {
-	return client.Range{Reverse: f.reverse, Claimants: f.claimants}
+// waitFlags are those of a position that is demanded.
+func (f *rowFlags) waitFlags(c *cobra.Command) {
+	c.Flags().Uint64Var(&f.atLeast.Seq, "min-seq", 0, "only when the fold has folded this seq, which a put returned")
+	c.Flags().DurationVar(&f.atLeast.Wait, "wait", 0, "how long to wait for --min-seq, up to 30s")
+	c.Flags().StringVar(&f.incarnation, "incarnation", "", "creation time of the stream that --min-seq is of")
+}
+
+// scope returns what the flags say of the rows to read.
+func (f *rowFlags) scope() (client.Range, error) {
+	r := client.Range{Reverse: f.reverse, Claimants: f.claimants}
+	if !f.given("min-seq") {
+		for _, flag := range []string{"wait", "incarnation"} {
+			if f.given(flag) {
+				return r, hint.Error(misuse{fmt.Errorf("--%s is given without --min-seq", flag)}, "give the seq that the put returned")
+			}
+		}
+		return r, nil
+	}
+	r.AtLeast = f.atLeast
+	if f.atLeast.Seq == 0 || f.atLeast.Wait < 0 {
+		return r, hint.Error(misuse{errors.New("--min-seq is 0, or --wait is negative")}, "give the seq that the put returned, and how long to wait for it")
+	}
+	if f.incarnation != "" {
+		at, err := time.Parse(time.RFC3339Nano, f.incarnation)
+		if err != nil {
+			return r, hint.Error(misuse{fmt.Errorf("--incarnation %q is not a time", f.incarnation)}, "write the creation time as foldrun status --json and nats stream info --json have it")
+		}
+		r.AtLeast.Incarnation = at
+	}
+	return r, nil
 }
 
 // exclusive refuses two flags given together.

@@ -45,7 +45,9 @@ When no foldrun runs on the data directory, it is read as it stands.`,
 }
 
 func (f *scanFlags) scope() (r client.Range, err error) {
-	r = f.rowFlags.scope()
+	if r, err = f.rowFlags.scope(); err != nil {
+		return r, err
+	}
 	for _, x := range []struct {
 		text string
 		to   *[]byte

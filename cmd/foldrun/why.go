@@ -40,6 +40,7 @@ applied, and every row that it owns, in all indexes. With --source, show that of
 		},
 	}
 	f.door.flags(c)
+	f.waitFlags(c)
 	c.Flags().BoolVar(&f.asJSON, "json", false, "print a JSON object a source record")
 	c.Flags().BoolVar(&f.asHex, "key-hex", false, "the key on the command line is hexadecimal")
 	c.Flags().BoolVar(&f.asBase64, "key-base64", false, "the key on the command line is base64, of either alphabet")
@@ -48,11 +49,15 @@ applied, and every row that it owns, in all indexes. With --source, show that of
 }
 
 func whySource(c *cobra.Command, f *rowFlags, fold string, source []byte) error {
+	r, err := f.scope()
+	if err != nil {
+		return err
+	}
 	who, err := f.open(c.Context(), c.ErrOrStderr())
 	if err != nil {
 		return err
 	}
-	why, err := who.WhySource(c.Context(), fold, source)
+	why, err := who.WhySource(c.Context(), fold, source, r)
 	if err := notFound(c, fold, fmt.Sprintf("%s: source key %q: it has no live record", fold, source), err); err != nil {
 		return err
 	}
@@ -72,11 +77,15 @@ func whyKey(c *cobra.Command, f *rowFlags, name, text string) error {
 	if err != nil {
 		return err
 	}
+	r, err := f.scope()
+	if err != nil {
+		return err
+	}
 	who, err := f.open(c.Context(), c.ErrOrStderr())
 	if err != nil {
 		return err
 	}
-	for r := (client.Range{}); ; {
+	for {
 		why, err := who.WhyKey(c.Context(), fold, index, key, r)
 		if err := notFound(c, fold, fmt.Sprintf("%s: key %q: not found", name, key), err); err != nil {
 			return err

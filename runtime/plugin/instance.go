@@ -104,9 +104,9 @@ func (in *instance) initialize(ctx context.Context) error {
 // libraries make their tables then. Go's runtime uses 5 million to start.
 const startFuel = 20_000_000
 
-// frameFuel is what a call that gives no verdict may use, if a record may not use less: it is to be short, and a record
-// that is endless is to be found without much ado.
-const frameFuel = 20_000_000
+// frameFuel is what a call that gives no verdict may use, if a record may not use less: a record that is endless is to be
+// found without much ado, and Go's collection of garbage, which comes in the middle of some call, is to fit.
+const frameFuel = 60_000_000
 
 // invoke calls a function of the guest with the first n values of the stack, on the given fuel. The clock stands where
 // it stood in every other call. Its error is a *callError.

@@ -5,6 +5,7 @@
 //	    key, limit, reverse, claimants, after_source
 //	GET /v1/folds/F/indexes/I/scan        rows in the order of (key, source)
 //	    prefix, start, end, limit, reverse, claimants, after_key with after_source
+//	    both, and why: min_seq, with wait and incarnation
 //	GET /v1/folds/F/verify                the store against itself
 //	GET /healthz                          the process is alive
 //
@@ -23,6 +24,8 @@
 //	Foldrun-Incarnation   when the stream was created: a seq means something within an incarnation only
 //
 // and Foldrun-State, with Foldrun-Code where the fold does not do its work: a stopped fold goes on answering.
+//
+// With min_seq the view has at least that seq, or the reply is a 409: see runtime.Fold.ViewAt.
 //
 // An error is {"error": {"code", "message", "hint"}}, its code stable. A key that has no row is one: 404, not_found.
 //

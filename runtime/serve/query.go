@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/foldrun/foldrun/runtime"
 	"github.com/foldrun/foldrun/store"
 )
 
@@ -116,28 +117,37 @@ func (p *params) done() error {
 	return p.err
 }
 
+// A query is what the parameters of a get or a scan ask for.
+type query struct {
+	key   []byte // of a get
+	rg    store.Range
+	limit int
+	want  *runtime.AtLeast // nil: whatever there is
+}
+
 // getQuery reads the parameters of a get.
-func getQuery(r *http.Request) (key []byte, rg store.Range, limit int, err error) {
+func getQuery(r *http.Request) (q query, err error) {
 	p := parse(r)
 	key, have := p.bytes("key")
 	if !have {
 		p.bad("add ?key=…, percent-encoded, or ?key64=…", "no key is given")
 	}
-	rg, limit = store.Range{Reverse: p.flag("reverse"), Claimants: p.flag("claimants")}, p.limit()
+	q = query{key, store.Range{Reverse: p.flag("reverse"), Claimants: p.flag("claimants")}, p.limit(), nil}
 	if source, have := p.bytes("after_source"); have {
-		rg.After = &store.Mark{Key: key, Source: source}
+		q.rg.After = &store.Mark{Key: key, Source: source}
 	}
-	return key, rg, limit, p.done()
+	q.want = p.atLeast()
+	return q, p.done()
 }
 
 // scanQuery reads the parameters of a scan.
-func scanQuery(r *http.Request) (rg store.Range, limit int, err error) {
-	p := parse(r)
+func scanQuery(r *http.Request) (q query, err error) {
+	p, rg := parse(r), &q.rg
 	rg.Prefix, _ = p.bytes("prefix")
 	rg.Start, _ = p.bytes("start")
 	rg.End, _ = p.bytes("end")
 	rg.Reverse, rg.Claimants = p.flag("reverse"), p.flag("claimants")
-	limit = p.limit()
+	q.limit = p.limit()
 	key, haveKey := p.bytes("after_key")
 	source, haveSource := p.bytes("after_source")
 	if haveKey != haveSource {
@@ -146,5 +156,6 @@ func scanQuery(r *http.Request) (rg store.Range, limit int, err error) {
 	if haveKey {
 		rg.After = &store.Mark{Key: key, Source: source}
 	}
-	return rg, limit, p.done()
+	q.want = p.atLeast()
+	return q, p.done()
 }

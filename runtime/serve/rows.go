@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/foldrun/foldrun/runtime"
 	"github.com/foldrun/foldrun/store"
 )
 
@@ -51,12 +52,30 @@ func (s *Server) names() string {
 	return strings.Join(all, ", ")
 }
 
-// open opens a view of the index that a request names, and sets the headers that say what it is a view of.
-func (s *Server) open(w http.ResponseWriter, r *http.Request) (*target, error) {
-	db, err := s.fold(w, r)
+// open opens a view of the index that a request names, with the position that is demanded if one is, and sets the headers
+// that say what it is a view of. An index that is not there is not waited for.
+func (s *Server) open(w http.ResponseWriter, r *http.Request, want *runtime.AtLeast) (*target, error) {
+	if f := s.folds[r.PathValue("fold")]; want != nil && f != nil {
+		if db := f.Store(); db != nil {
+			if _, err := indexOf(r, db); err != nil {
+				return nil, err
+			}
+		}
+	}
+	db, view, err := s.view(w, r, want)
 	if err != nil {
 		return nil, err
 	}
+	index, err := indexOf(r, db)
+	if err != nil {
+		view.Close()
+		return nil, err
+	}
+	return &target{view, index}, nil
+}
+
+// indexOf returns which index of a store a request names.
+func indexOf(r *http.Request, db *store.DB) (int, error) {
 	name, specs := r.PathValue("index"), db.Indexes()
 	index := slices.IndexFunc(specs, func(x store.IndexSpec) bool { return x.Name == name })
 	if index < 0 {
@@ -64,15 +83,10 @@ func (s *Server) open(w http.ResponseWriter, r *http.Request) (*target, error) {
 		for _, x := range specs {
 			have = append(have, strconv.Quote(x.Name))
 		}
-		return nil, &fault{http.StatusNotFound, codeIndex, fmt.Sprintf("fold %q has no index %q", r.PathValue("fold"), name),
+		return 0, &fault{http.StatusNotFound, codeIndex, fmt.Sprintf("fold %q has no index %q", r.PathValue("fold"), name),
 			"it has " + strings.Join(have, ", ")}
 	}
-	view, err := db.View()
-	if err != nil {
-		return nil, err
-	}
-	position(w, db, view.State())
-	return &target{view, index}, nil
+	return index, nil
 }
 
 // position sets the headers that say what a reply reflects.
@@ -88,21 +102,21 @@ func position(w http.ResponseWriter, db *store.DB, state *store.State) {
 func rfc3339(ns int64) string { return time.Unix(0, ns).UTC().Format(time.RFC3339Nano) }
 
 func (s *Server) get(w http.ResponseWriter, r *http.Request) error {
-	key, rg, limit, err := getQuery(r)
+	q, err := getQuery(r)
 	if err != nil {
 		return err
 	}
-	t, err := s.open(w, r)
+	t, err := s.open(w, r, q.want)
 	if err != nil {
 		return err
 	}
-	p := page{limit: limit}
-	err = t.view.Get(t.index, key, rg, p.add)
+	p := page{limit: q.limit}
+	err = t.view.Get(t.index, q.key, q.rg, p.add)
 	t.close()
 	if err != nil {
 		return err
 	}
-	if p.n == 0 && rg.After == nil {
+	if p.n == 0 && q.rg.After == nil {
 		return &fault{http.StatusNotFound, codeNotFound, "not found", ""}
 	}
 	s.send(w, r, http.StatusOK, p.end(false))
@@ -110,16 +124,16 @@ func (s *Server) get(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *Server) scan(w http.ResponseWriter, r *http.Request) error {
-	rg, limit, err := scanQuery(r)
+	q, err := scanQuery(r)
 	if err != nil {
 		return err
 	}
-	t, err := s.open(w, r)
+	t, err := s.open(w, r, q.want)
 	if err != nil {
 		return err
 	}
-	p := page{limit: limit}
-	err = t.view.Scan(t.index, rg, p.add)
+	p := page{limit: q.limit}
+	err = t.view.Scan(t.index, q.rg, p.add)
 	t.close()
 	if err != nil {
 		return err

@@ -163,6 +163,7 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 		WriteTimeout:      replyTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    headerBytes,
+		BaseContext:       func(net.Listener) context.Context { return withEnd(ctx) },
 		ConnContext:       withPeer,
 		ErrorLog:          slog.NewLogLogger(s.opt.Log.Handler(), slog.LevelWarn),
 	}
@@ -173,9 +174,9 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 		return fmt.Errorf("serve: %s: %w", l.Addr(), err)
 	case <-ctx.Done():
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+	ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 	defer cancel()
-	if err := h.Shutdown(ctx); err != nil {
+	if err := h.Shutdown(ending); err != nil {
 		s.opt.Log.Warn("connections cut", "err", err)
 		h.Close()
 	}

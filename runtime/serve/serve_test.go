@@ -152,7 +152,7 @@ func TestReplies(t *testing.T) {
 		{all + "scan?limit=10001", `400 {"error":{"code":"bad_parameter","message":"limit is \"10001\"","hint":"write a number from 1 to 10000, and ask for the next page with what \"next\" holds"}}`},
 		{all + "scan?reverse=yes", `400 {"error":{"code":"bad_parameter","message":"reverse is \"yes\"","hint":"write 1 or 0"}}`},
 		{all + "scan?after_key=k", `400 {"error":{"code":"bad_parameter","message":"one of after_key and after_source is given","hint":"give both, as \"next\" of the page before has them"}}`},
-		{all + "scan?prefx=k", `400 {"error":{"code":"bad_parameter","message":"there is no parameter \"prefx\"","hint":"known are prefix, prefix64, start, start64, end, end64, reverse, claimants, limit, after_key, after_key64, after_source, after_source64"}}`},
+		{all + "scan?prefx=k", `400 {"error":{"code":"bad_parameter","message":"there is no parameter \"prefx\"","hint":"known are prefix, prefix64, start, start64, end, end64, reverse, claimants, limit, after_key, after_key64, after_source, after_source64, min_seq, wait, incarnation"}}`},
 		{all + "scan?prefix=%zz", `400 {"error":{"code":"bad_parameter","message":"the query is malformed: invalid URL escape \"%zz\"","hint":"percent-encode every byte but letters, digits and -_.~"}}`},
 		{"/v1/status?x=1", `400 {"error":{"code":"bad_parameter","message":"there is no parameter \"x\"","hint":"nothing is asked with parameters here"}}`},
 		{"/healthz", "200 ok"},

@@ -55,20 +55,20 @@ func expires(at int64) string {
 
 // whyKey replies which source records claim a key of an index, each with all that it owns.
 func (s *Server) whyKey(w http.ResponseWriter, r *http.Request) error {
-	key, rg, limit, err := getQuery(r)
+	q, err := getQuery(r)
 	if err != nil {
 		return err
 	}
-	t, err := s.open(w, r)
+	t, err := s.open(w, r, q.want)
 	if err != nil {
 		return err
 	}
 	defer t.close()
-	rg.Claimants = true
+	q.rg.Claimants = true
 	var sources [][]byte
 	more := false
-	err = t.view.Get(t.index, key, rg, func(row store.Row) bool {
-		if more = len(sources) == min(limit, maxOwners); more {
+	err = t.view.Get(t.index, q.key, q.rg, func(row store.Row) bool {
+		if more = len(sources) == min(q.limit, maxOwners); more {
 			return false
 		}
 		sources = append(sources, append([]byte{}, row.Source...))
@@ -77,7 +77,7 @@ func (s *Server) whyKey(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if len(sources) == 0 && rg.After == nil {
+	if len(sources) == 0 && q.rg.After == nil {
 		return &fault{http.StatusNotFound, codeNotFound, "not found", ""}
 	}
 	reply := whyReply{Owners: []owner{}, More: more}
@@ -97,19 +97,15 @@ func (s *Server) whySource(w http.ResponseWriter, r *http.Request) error {
 	if !have {
 		p.bad("add ?source=…, percent-encoded, or ?source64=…", "no source key is given")
 	}
+	want := p.atLeast()
 	if err := p.done(); err != nil {
 		return err
 	}
-	db, err := s.fold(w, r)
-	if err != nil {
-		return err
-	}
-	v, err := db.View()
+	_, v, err := s.view(w, r, want)
 	if err != nil {
 		return err
 	}
 	defer v.Close()
-	position(w, db, v.State())
 	if _, found, err := v.Owner(source); err != nil {
 		return err
 	} else if !found {

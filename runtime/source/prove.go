@@ -119,16 +119,18 @@ func (r *reader) judge(info *streamInfo, p proof, detail string) *Stop {
 		return nil // nothing was folded: nothing can be contradicted
 	case p == proofMismatch && same:
 		return &Stop{
-			Code: CodeDiverged,
-			Text: fmt.Sprintf("stream %s holds another history than the one that was folded up to %d: %s", info.Config.Name, pos.Seq, detail),
-			Hint: "it was probably restored from an older copy and written since",
+			Created: info.Created.UnixNano(),
+			Code:    CodeDiverged,
+			Text:    fmt.Sprintf("stream %s holds another history than the one that was folded up to %d: %s", info.Config.Name, pos.Seq, detail),
+			Hint:    "it was probably restored from an older copy and written since",
 		}
 	case !same && p != proofMatch:
 		if detail == "" {
 			detail = fmt.Sprintf("it ends at %d, the cursor is %d, and it holds no message that was folded", last, pos.Seq)
 		}
 		return &Stop{
-			Code: CodeRecreated,
+			Created: info.Created.UnixNano(),
+			Code:    CodeRecreated,
 			Text: fmt.Sprintf("stream %s was created at %s, the cursor is of one created at %s: %s",
 				info.Config.Name, stamp(info.Created.UnixNano()), stamp(pos.Created), detail),
 			Hint: "the stream was deleted and made again; bring the old one back, if that was a mistake",
@@ -137,7 +139,8 @@ func (r *reader) judge(info *streamInfo, p proof, detail string) *Stop {
 		return nil // a mirror may end before its origin did when that was purged; the consumer waits for the next seq
 	case behind:
 		return &Stop{
-			Code: CodeRewound,
+			Created: info.Created.UnixNano(),
+			Code:    CodeRewound,
 			Text: fmt.Sprintf("stream %s ends at %d, below the cursor %d: messages that were folded are gone from its end (anchors: %s)",
 				info.Config.Name, last, pos.Seq, p),
 			Hint: "the server lost its tail, or an older copy was restored; bring the newer copy back, if there is one",

@@ -25,7 +25,8 @@ type Stop struct {
 	Text string // what is wrong, with the evidence
 	Hint string // how to mend it
 
-	Anchored bool // with CodeRewound: the stream holds what was folded, up to where it ends
+	Created  int64 // with the codes of another history: the creation time of the stream that was found, ns since 1970
+	Anchored bool  // with CodeRewound: the stream holds what was folded, up to where it ends
 }
 
 func (s *Stop) Error() string { return s.Code + ": " + s.Text }
