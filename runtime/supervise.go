@@ -42,7 +42,7 @@ type running struct {
 // returned.
 func (f *Fold) Run(ctx context.Context) error {
 	s := &supervisor{Fold: f}
-	f.set(func() { f.stopped, f.held, f.cause = nil, nil, nil })
+	f.set(func() { f.stopped, f.held, f.cause, f.queued = nil, nil, nil, "" })
 	err := s.run(ctx)
 	s.end()
 	if err != nil {
@@ -260,7 +260,7 @@ func (s *supervisor) begin(cause *Stop) error {
 		s.log.Warn("building anew", "code", cause.Code, "err", cause.Err)
 		s.set(func() { s.cause = cause })
 	}
-	if s.want = s.building.follower == nil; s.want && s.broken == nil {
+	if s.want = s.building.follower == nil; s.want {
 		if _, err := s.prepare(); err != nil {
 			return &Stop{CodeStore, err}
 		}

@@ -186,7 +186,7 @@ func (db *DB) found(id Identity) error {
 	defer w.Close()
 	w.Set(keyFormat, appendU64(nil, FormatVersion), nil)
 	w.Set(keyIdentity, b, nil)
-	w.Set(keyBuild, appendU64(nil, uint64(buildNumber(db.generation))), nil)
+	w.Set(keyBuild, appendU64(nil, uint64(Number(db.generation))), nil)
 	w.Set(keyState, state.append(nil), nil)
 	return db.pebble.Apply(w, pebble.Sync)
 }

@@ -29,11 +29,11 @@ func (d *Dir) Next(fold string) (n Next, err error) {
 		return n, fmt.Errorf("store: next generation of fold %s: %w", fold, err)
 	}
 	words := strings.Fields(string(b))
-	if len(words) == 0 || len(words) > 2 || buildNumber(words[0]) == 0 {
+	if len(words) == 0 || len(words) > 2 || Number(words[0]) == 0 {
 		return n, hint.Error(fmt.Errorf("store: %s holds %q: %w", d.foldPath(fold, "NEXT"), b, ErrNext), "a start removes it: nothing is built then")
 	}
 	n.Generation = words[0]
-	if len(words) == 2 && buildNumber(words[1]) != 0 {
+	if len(words) == 2 && Number(words[1]) != 0 {
 		n.Replaces = words[1]
 	}
 	return n, nil
@@ -106,7 +106,7 @@ func (d *Dir) remove(fold, generation string) error {
 	if generation == "" {
 		return nil
 	}
-	if buildNumber(generation) == 0 {
+	if Number(generation) == 0 {
 		return fmt.Errorf("store: fold %s: %q is not the name of a generation", fold, generation)
 	}
 	path := d.foldPath(fold, generation)
@@ -131,7 +131,7 @@ func (d *Dir) Vacant(id Identity) (n int, err error) {
 	}
 	for _, g := range all {
 		if id.Has(g) {
-			n = max(n, buildNumber(g))
+			n = max(n, Number(g))
 		}
 	}
 	return n + 1, nil
@@ -146,13 +146,10 @@ func (d *Dir) Generations(fold string) ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("store: generations of fold %s: %w", fold, err)
 	}
-	all = slices.DeleteFunc(all, func(name string) bool { return buildNumber(strings.TrimSuffix(name, gone)) == 0 })
+	all = slices.DeleteFunc(all, func(name string) bool { return Number(strings.TrimSuffix(name, gone)) == 0 })
 	for i, name := range all {
 		all[i] = strings.TrimSuffix(name, gone)
 	}
 	slices.Sort(all)
 	return slices.Compact(all), nil
 }
-
-// Number returns which generation of its identity a generation is, counted from 1; 0 for what is no name of one.
-func Number(generation string) int { return buildNumber(generation) }

@@ -76,8 +76,8 @@ func buildName(hash string, n int) string {
 
 var generationName = regexp.MustCompile(`^([0-9a-f]{16})(?:-([1-9][0-9]*))?$`)
 
-// buildNumber returns which generation of its identity a name is of, 0 for what is no name of one.
-func buildNumber(generation string) int {
+// Number returns which generation of its identity a generation is, counted from 1; 0 for what is no name of one.
+func Number(generation string) int {
 	m := generationName.FindStringSubmatch(generation)
 	if m == nil {
 		return 0

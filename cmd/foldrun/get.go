@@ -28,14 +28,7 @@ When no foldrun runs on the data directory, it is read as it stands.`,
 }
 
 func get(c *cobra.Command, f *rowFlags, name, text string) error {
-	fold, index, err := target(name)
-	if err != nil {
-		return err
-	}
-	if err := exclusive(c, "key-hex", "key-base64"); err != nil {
-		return err
-	}
-	key, err := f.key(text)
+	fold, index, key, err := f.row(c, name, text)
 	if err != nil {
 		return err
 	}

@@ -95,6 +95,18 @@ func (f *rowFlags) key(s string) (b []byte, err error) {
 	return b, nil
 }
 
+// row returns what FOLD/INDEX and a key on the command line name.
+func (f *rowFlags) row(c *cobra.Command, name, text string) (fold, index string, key []byte, err error) {
+	if fold, index, err = target(name); err != nil {
+		return "", "", nil, err
+	}
+	if err = exclusive(c, "key-hex", "key-base64"); err != nil {
+		return "", "", nil, err
+	}
+	key, err = f.key(text)
+	return fold, index, key, err
+}
+
 // target splits FOLD/INDEX.
 func target(s string) (fold, index string, err error) {
 	fold, index, ok := strings.Cut(s, "/")

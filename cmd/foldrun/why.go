@@ -66,14 +66,7 @@ func whySource(c *cobra.Command, f *rowFlags, fold string, source []byte) error 
 }
 
 func whyKey(c *cobra.Command, f *rowFlags, name, text string) error {
-	fold, index, err := target(name)
-	if err == nil {
-		err = exclusive(c, "key-hex", "key-base64")
-	}
-	if err != nil {
-		return err
-	}
-	key, err := f.key(text)
+	fold, index, key, err := f.row(c, name, text)
 	if err != nil {
 		return err
 	}
