@@ -186,7 +186,7 @@ func (s *Status) source(src source.Status) {
 	}
 	s.Source = SourceStatus{src.State, src.Connected, src.Sessions, src.Resets, src.Duplicates, src.HeadLost}
 	switch {
-	case src.State == source.StateWaiting:
+	case src.State == source.StateWaiting, src.State == source.StateProving && src.Reason != "": // it looks whether what it waits for has come
 		s.State, s.Code, s.Reason, s.Hint = StateWaiting, src.Code, src.Reason, src.Hint
 	case s.CaughtUp:
 		s.State = StateFollowing
