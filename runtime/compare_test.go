@@ -137,7 +137,7 @@ func compareQuarantine(t testing.TB, d *differences, v *store.View, w *wanted) {
 		want, ok := w.held[string(q.Source)]
 		switch {
 		case !ok:
-			d.add("%q is in quarantine: %s", q.Source, q.Code)
+			d.add("%q is in quarantine: %s of seq %d", q.Source, q.Code, q.Seq)
 			return true
 		case q.Code != want.Code || q.Number != want.Number || q.Seq != want.seq || q.Time != want.record.time:
 			d.add("%q is in quarantine for %s %d of seq %d; want %s %d of %d", q.Source, q.Code, q.Number, q.Seq, want.Code, want.Number, want.seq)

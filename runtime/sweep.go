@@ -24,7 +24,7 @@ type SweepReport struct {
 	Matched  uint64        `json:"matched"`
 	Stale    uint64        `json:"stale"`     // source keys whose record the stream no longer holds
 	Uncover  uint64        `json:"uncovered"` // of them, those whose next older message counts again
-	Missed   uint64        `json:"missed"`    // live messages that were never folded
+	Missed   uint64        `json:"missed"`    // messages, and deletions, that were never folded
 	Kept     uint64        `json:"kept"`      // source keys whose record the stream evicted: they stand, with on_evict = "keep"
 	Keys     []SweepKey    `json:"-"`         // the first of what was found
 	Unlooked uint64        `json:"unlooked"`  // messages that might be missed, beyond those that one sweep looks into
@@ -67,8 +67,8 @@ var errListing = errors.New("runtime: the listing lacks messages that the stream
 var errUnproved = errors.New("runtime: what was listed may be another stream than the one that is followed")
 
 // A sweep is one mark-and-sweep: every message that the stream holds up to a seq is compared, by source key, seq and
-// time, with the lineage of its source key; a lineage up to that seq that nothing matched is stale, and a live message
-// newer than its lineage was missed.
+// time, with the lineage of its source key; a lineage up to that seq that nothing matched is stale, and a message that is
+// newer than its lineage, or live and without one, was missed.
 //
 // It looks at the store's newest state, chunk by chunk, while the fold goes on: what moved on meanwhile has a seq beyond
 // upTo, and is left alone. Nothing is written here: what is to go is handed to the committer with the seq of its
@@ -154,7 +154,7 @@ func (x *sweep) mark() error {
 		case found && l.Seq > u.Seq:
 			x.older.add(l.Seq)
 			delete(x.suspects, string(key))
-		case u.Op != abi.OpPut && !x.wantsDelete || state.Gone(u.Time, x.batch.Expiry(i)):
+		case !found && (u.Op != abi.OpPut && !x.wantsDelete || state.Gone(u.Time, x.batch.Expiry(i))):
 			delete(x.suspects, string(key))
 		default:
 			x.suspect(key)
@@ -317,20 +317,24 @@ func (x *sweep) refold(ctx context.Context, key []byte, uncovered bool) error {
 		return err
 	}
 	u := &x.batch.Records[0]
-	if u.Seq > x.upTo || u.Op != abi.OpPut && !x.wantsDelete {
+	if u.Seq > x.upTo {
 		return nil
 	}
-	folded, err := x.folded(key, u, x.batch.Expiry(0))
-	if err != nil || folded {
-		return err
+	l, found, gone, err := x.standing(key, u, x.batch.Expiry(0))
+	gone = gone || u.Op != abi.OpPut && !x.wantsDelete
+	if err != nil || gone && !found || found && (l.Seq > u.Seq || l.Seq == u.Seq && l.Time == u.Time) {
+		return err // it was applied, or need not be
 	}
 	if !uncovered {
 		x.report.Missed++
 		x.report.found("missed", key, u.Seq)
 		x.fold.log.Error("a message was missed", "source_key", string(key), "seq", u.Seq, "cursor", x.upTo)
 	}
-	if !x.report.Repair {
+	switch {
+	case !x.report.Repair:
 		return nil
+	case gone:
+		return x.remove(ctx, []store.Lineage{l})
 	}
 	return x.put(ctx, w, x.batch)
 }
@@ -343,22 +347,19 @@ func keySeq(key []byte) (seq uint64) {
 	return seq
 }
 
-// folded says whether an update, or a newer one of its source key, was applied, or need not be.
-func (x *sweep) folded(key []byte, u *abi.Update, expiry int64) (yes bool, err error) {
+// standing returns the lineage of an update's source key, if it has one, and whether the update itself has expired.
+func (x *sweep) standing(key []byte, u *abi.Update, expiry int64) (l store.Lineage, found, gone bool, err error) {
 	v, err := x.pipe.db.View()
 	if err != nil {
-		return false, err
+		return l, false, false, err
 	}
 	defer v.Close()
 	f, err := v.Finder()
 	if err != nil {
-		return false, err
+		return l, false, false, err
 	}
 	defer f.Close()
-	l, found, err := f.Find(key)
-	if err != nil {
-		return false, err
-	}
-	applied := found && (l.Seq > u.Seq || l.Seq == u.Seq && l.Time == u.Time)
-	return applied || v.State().Gone(u.Time, expiry), nil
+	l, found, err = f.Find(key)
+	l.Source = key
+	return l, found, v.State().Gone(u.Time, expiry), err
 }

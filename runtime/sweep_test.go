@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/foldrun/foldrun/abi"
 	"github.com/foldrun/foldrun/runtime/plugin"
 	"github.com/foldrun/foldrun/runtime/source"
 	"github.com/foldrun/foldrun/store"
@@ -78,6 +80,33 @@ func TestSweepReports(t *testing.T) {
 			k.halt()
 		})
 	}
+}
+
+// TestSweepMissedDelete has a fold miss a deletion of which the stream also has the put before it: that one still matches
+// its lineage, and must go all the same.
+func TestSweepMissedDelete(t *testing.T) {
+	k := newSite(t).on(t).newKeeper(jetstream.StreamConfig{Name: "E", MaxMsgsPerSubject: 5})
+	k.off = noSweeps
+	dir := openDir(t, k.path, store.Options{})
+	f := must(NewFold(t.Context(), dir, k.opt))(t)
+	f.guards = k.off
+	f.tamper = func(b *source.Batch) {
+		b.Records = slices.DeleteFunc(b.Records, func(u abi.Update) bool { return u.Op != abi.OpPut })
+	}
+	k.keys("a", "b")
+	k.r = run(t, dir, f)
+	last := k.say("a", "", "KV-Operation", "DEL")
+	k.r.reach(last)
+	for _, repair := range []bool{false, true} {
+		if r := k.sweep(repair); r.Missed != 1 || r.Stale != 0 {
+			t.Errorf("repair %t: %+v", repair, r)
+		}
+	}
+	k.agree(1)
+	if r := k.sweep(false); !r.OK() {
+		t.Errorf("after the repair: %+v", r)
+	}
+	k.halt()
 }
 
 // TestSweepWhileItMoves sweeps again and again while keys change: nothing that lives is ever removed.
