@@ -110,14 +110,7 @@ type Page struct {
 func (c *Client) Get(ctx context.Context, fold, index string, key []byte, r Range) (*Page, error) {
 	q := url.Values{"key": {string(key)}}
 	r.flags(q)
-	if r.After != nil {
-		q.Set("after_source", string(r.After.Source))
-	}
-	p, err := c.page(ctx, fold, index, "get", q)
-	if err == nil && p.Next != nil {
-		p.Next.Key = key
-	}
-	return p, err
+	return c.page(ctx, fold, index, "get", q)
 }
 
 // Page returns the first rows of a range. The next page is that of the same range with After set to Next; it reflects
@@ -130,15 +123,15 @@ func (c *Client) Page(ctx context.Context, fold, index string, r Range) (*Page, 
 		}
 	}
 	r.flags(q)
-	if r.After != nil {
-		q.Set("after_key", string(r.After.Key))
-		q.Set("after_source", string(r.After.Source))
-	}
 	return c.page(ctx, fold, index, "scan", q)
 }
 
 func (r Range) flags(q url.Values) {
 	r.AtLeast.set(q)
+	if r.After != nil {
+		q.Set("after_key", string(r.After.Key))
+		q.Set("after_source", string(r.After.Source))
+	}
 	if r.Reverse {
 		q.Set("reverse", "1")
 	}

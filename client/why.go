@@ -36,10 +36,11 @@ type OwnedRow struct {
 // index's collisions are; of r it uses After, Limit and AtLeast. A key without rows is ErrNotFound.
 func (c *Client) WhyKey(ctx context.Context, fold, index string, key []byte, r Range) (*Why, error) {
 	q := url.Values{"key": {string(key)}}
-	r.flags(q)
-	if r.After != nil {
+	if r.After != nil { // its key is the one that is asked for
 		q.Set("after_source", string(r.After.Source))
+		r.After = nil
 	}
+	r.flags(q)
 	return c.why(ctx, "/v1/folds/"+url.PathEscape(fold)+"/indexes/"+url.PathEscape(index)+"/why", q)
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/foldrun/foldrun/hint"
 	"github.com/foldrun/foldrun/runtime"
+	"github.com/foldrun/foldrun/runtime/query"
 )
 
 // codeRefused is of an action that makes no sense in the state that its fold is in.
@@ -31,10 +32,7 @@ func NewAdmin(o Options) *Admin {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{opt: o, mux: http.NewServeMux(), folds: map[string]Fold{}}
-	for _, f := range o.Folds {
-		s.folds[f.Name()] = f
-	}
+	s := &Server{opt: o, mux: http.NewServeMux(), query: query.New(o.Folds)}
 	a := &Admin{s}
 	a.action("rebuild", a.rebuild)
 	a.action("resume", a.resume)
@@ -51,9 +49,9 @@ type actor func(r *http.Request, f Fold) (any, error)
 func (a *Admin) action(name string, do actor) {
 	a.route("POST /v1/folds/{fold}/"+name, func(w http.ResponseWriter, r *http.Request) error {
 		fold := r.PathValue("fold")
-		f := a.folds[fold]
-		if f == nil {
-			return &fault{http.StatusNotFound, codeFold, fmt.Sprintf("there is no fold %q", fold), "there are " + a.names()}
+		f, err := a.query.Fold(fold)
+		if err != nil {
+			return err
 		}
 		deadline := http.NewResponseController(w)
 		deadline.SetWriteDeadline(time.Time{}) // an action takes as long as it takes
@@ -82,7 +80,7 @@ func (a *Admin) nothing(http.ResponseWriter, *http.Request) error {
 func operatedFold(f Fold) (operated, error) {
 	x, ok := f.(operated)
 	if !ok {
-		return nil, &fault{http.StatusConflict, codeNotFollowing, "nothing follows the source of this fold", "start foldrun"}
+		return nil, &fault{http.StatusConflict, query.NotFollowing, "nothing follows the source of this fold", "start foldrun"}
 	}
 	return x, nil
 }
@@ -135,13 +133,13 @@ func (a *Admin) repair(r *http.Request, f Fold) (any, error) {
 }
 
 func notFollowing(err error) error {
-	return &fault{http.StatusServiceUnavailable, codeNotFollowing, err.Error(), "see the fold's state in foldrun status, and ask again"}
+	return &fault{http.StatusServiceUnavailable, query.NotFollowing, err.Error(), "see the fold's state in foldrun status, and ask again"}
 }
 
 func newKeyReport(fold string, found runtime.SweepReport) keyReport {
 	all := keyReport{Fold: fold, OK: found.OK(), SweepReport: found}
 	for _, k := range found.Keys {
-		all.Keys = append(all.Keys, keyProblem{k.Kind, appendBytes(nil, k.Source), k.Seq})
+		all.Keys = append(all.Keys, keyProblem{k.Kind, k.Source, k.Seq})
 	}
 	return all
 }

@@ -1,11 +1,11 @@
-// Package serve answers queries over HTTP: the one layer through which an index is read, by whatever door.
+// Package serve answers queries over HTTP: it translates between requests and package query, which reads.
 //
 //	GET /v1/status                        what the process and its folds know of themselves
-//	GET /v1/folds/F/indexes/I/get         the rows of one derived key
-//	    key, limit, reverse, claimants, after_source
+//	GET /v1/folds/F/indexes/I/get         the rows of some keys
+//	    key, again for each, limit, reverse, claimants
 //	GET /v1/folds/F/indexes/I/scan        rows in the order of (key, source)
-//	    prefix, start, end, limit, reverse, claimants, after_key with after_source
-//	    both, and why: min_seq, with wait and incarnation
+//	    prefix, start, end, limit, reverse, claimants
+//	    both: after_key with after_source; both, and why: min_seq, with wait and incarnation
 //	GET /v1/folds/F/verify                the store against itself
 //	GET /healthz                          the process is alive
 //
@@ -22,15 +22,11 @@
 //	Foldrun-Seq           everything up to it is folded; what KV calls the revision
 //	Foldrun-Generation    the build of the fold that answers
 //	Foldrun-Incarnation   when the stream was created: a seq means something within an incarnation only
+//	Foldrun-Withheld      source keys that have no rows because their records are in quarantine, if there are such
 //
 // and Foldrun-State, with Foldrun-Code where the fold does not do its work: a stopped fold goes on answering.
 //
 // With min_seq the view has at least that seq, or the reply is a 409: see runtime.Fold.ViewAt.
 //
 // An error is {"error": {"code", "message", "hint"}}, its code stable. A key that has no row is one: 404, not_found.
-//
-// # Why is a reply made whole before it is sent?
-//
-// A file that turns out damaged in the middle of a scan must not leave a reader with half of the rows and a 200. So a
-// reply is bounded, in rows and bytes, and a slow reader holds memory, not a view of the store.
 package serve

@@ -6,9 +6,7 @@ import (
 	"net/http"
 	"strconv"
 
-	"github.com/foldrun/foldrun/hint"
-	"github.com/foldrun/foldrun/runtime"
-	"github.com/foldrun/foldrun/store"
+	"github.com/foldrun/foldrun/runtime/query"
 )
 
 // A fault is an error as a client sees it.
@@ -20,53 +18,19 @@ type fault struct {
 
 func (f *fault) Error() string { return f.code + ": " + f.message }
 
-// The codes of faults, beside those of why a fold stopped.
-const (
-	codeParameter = "bad_parameter"
-	codeNotFound  = "not_found" // the key has no row
-	codeFold      = "unknown_fold"
-	codeIndex     = "unknown_index"
-	codeStarting  = "fold_starting"
-	codeClosing   = "closing"
-	codeBusy      = "busy"
-
-	codeNotFollowing = "not_following" // the source cannot be asked
-)
-
-// faultOf returns err as a client sees it: what is no fault is a store that could not be read.
-func faultOf(err error) *fault {
-	var f *fault
-	switch {
-	case errors.As(err, &f):
-		return f
-	case errors.Is(err, store.ErrClosed):
-		return &fault{http.StatusServiceUnavailable, codeClosing, "foldrun is stopping", "ask again once it has started"}
-	}
-	f = &fault{http.StatusServiceUnavailable, runtime.CodeStore, err.Error(), hint.Of(err)}
-	if store.IsDamage(err) {
-		f.code = runtime.CodeDamaged
-	}
-	return f
-}
-
-// damaged is the hint for a store that is damaged, with its directory.
-func (s *Server) damaged(fold, have string) string {
-	if f := s.folds[fold]; f != nil && have == "" {
-		if db := f.Store(); db != nil {
-			return db.RebuildHint()
-		}
-	}
-	return have
-}
+// codeBusy is of what one only may do at a time.
+const codeBusy = "busy"
 
 // fail replies with an error. A store that could not be read is logged, without the query: keys are the users'.
 func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
-	f := faultOf(err)
-	if f.code == runtime.CodeDamaged {
-		f.hint = s.damaged(r.PathValue("fold"), f.hint)
-	}
-	if f != err && f.code != codeClosing {
-		s.opt.Log.Warn("request failed", "path", r.URL.Path, "code", f.code, "err", f.message)
+	var f *fault
+	if !errors.As(err, &f) {
+		q := query.FaultOf(err, nil)
+		position(w, q.At)
+		f = &fault{q.Status, q.Code, q.Message, q.Hint}
+		if q.Err != nil {
+			s.opt.Log.Warn("request failed", "path", r.URL.Path, "code", f.code, "err", f.message)
+		}
 	}
 	var body struct {
 		Error struct {

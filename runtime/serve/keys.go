@@ -2,11 +2,11 @@ package serve
 
 import (
 	"context"
-	"encoding/json"
 	"net/http"
 	"time"
 
 	"github.com/foldrun/foldrun/runtime"
+	"github.com/foldrun/foldrun/runtime/query"
 )
 
 // A sweeper is a Fold that can compare its source keys with those of its stream: one that follows it.
@@ -23,19 +23,20 @@ type keyReport struct {
 }
 
 type keyProblem struct {
-	Kind   string          `json:"kind"`
-	Source json.RawMessage `json:"source"`
-	Seq    uint64          `json:"seq"`
+	Kind   string      `json:"kind"`
+	Source query.Bytes `json:"source"`
+	Seq    uint64      `json:"seq"`
 }
 
 // checkKeys has a fold compare its source keys with its stream's. It mends nothing.
 func (s *Server) checkKeys(w http.ResponseWriter, r *http.Request) error {
-	if _, err := s.fold(w, r); err != nil {
+	x, _, err := s.query.Store(r.PathValue("fold"))
+	if err != nil {
 		return err
 	}
-	f, ok := s.folds[r.PathValue("fold")].(sweeper)
+	f, ok := x.(sweeper)
 	if !ok {
-		return &fault{http.StatusConflict, codeNotFollowing, "nothing follows the source of this fold", "start foldrun: only a running fold reads its source"}
+		return &fault{http.StatusConflict, query.NotFollowing, "nothing follows the source of this fold", "start foldrun: only a running fold reads its source"}
 	}
 	deadline := http.NewResponseController(w)
 	deadline.SetWriteDeadline(time.Time{}) // it takes as long as the stream is long

@@ -10,15 +10,8 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/foldrun/foldrun/runtime"
+	"github.com/foldrun/foldrun/runtime/query"
 	"github.com/foldrun/foldrun/store"
-)
-
-// Limits of a reply with rows. A reply holds at least one row, whatever its size.
-const (
-	defaultLimit = 100
-	maxLimit     = 10_000
-	maxBytes     = 1 << 20 // of keys, sources and values
 )
 
 // params reads the parameters of a query. The first that is wrong is kept as its error.
@@ -39,7 +32,7 @@ func parse(r *http.Request) *params {
 
 func (p *params) bad(hint, format string, args ...any) {
 	if p.err == nil {
-		p.err = &fault{http.StatusBadRequest, codeParameter, fmt.Sprintf(format, args...), hint}
+		p.err = &fault{http.StatusBadRequest, query.Parameter, fmt.Sprintf(format, args...), hint}
 	}
 }
 
@@ -64,13 +57,29 @@ func (p *params) bytes(name string) ([]byte, bool) {
 		p.bad("give one of them", "%s and %s64 are both given", name, name)
 	}
 	if !have64 {
-		return []byte(plain), have
+		if !have {
+			return nil, false
+		}
+		return []byte(plain), true
 	}
+	return p.decode(name+"64", coded), true
+}
+
+func (p *params) decode(name, coded string) []byte {
 	b, err := decode64(coded)
 	if err != nil {
-		p.bad("a - and a _ stand for + and /, which a query would have to escape", "%s64 is not base64", name)
+		p.bad("a - and a _ stand for + and /, which a query would have to escape", "%s is not base64", name)
 	}
-	return b, true
+	return b
+}
+
+// must returns a byte parameter that has to be given.
+func (p *params) must(name, what string) []byte {
+	b, have := p.bytes(name)
+	if !have {
+		p.bad(fmt.Sprintf("add ?%s=…, percent-encoded, or ?%s64=…", name, name), "no %s is given", what)
+	}
+	return b
 }
 
 // decode64 reads base64 of either alphabet, padded or not.
@@ -94,11 +103,11 @@ func (p *params) flag(name string) bool {
 func (p *params) limit() int {
 	v, have := p.one("limit")
 	if !have {
-		return defaultLimit
+		return query.DefaultRows
 	}
 	n, err := strconv.Atoi(v)
-	if err != nil || n < 1 || n > maxLimit {
-		p.bad(fmt.Sprintf("write a number from 1 to %d, and ask for the next page with what \"next\" holds", maxLimit), "limit is %q", v)
+	if err != nil || n < 1 || n > query.MaxRows {
+		p.bad(fmt.Sprintf("write a number from 1 to %d, and ask for the next page with what \"next\" holds", query.MaxRows), "limit is %q", v)
 	}
 	return n
 }
@@ -117,45 +126,30 @@ func (p *params) done() error {
 	return p.err
 }
 
-// A query is what the parameters of a get or a scan ask for.
-type query struct {
-	key   []byte // of a get
-	rg    store.Range
-	limit int
-	want  *runtime.AtLeast // nil: whatever there is
-}
-
-// getQuery reads the parameters of a get.
-func getQuery(r *http.Request) (q query, err error) {
-	p := parse(r)
-	key, have := p.bytes("key")
-	if !have {
+// keys returns the keys of a get, each given as bytes returns them.
+func (p *params) keys() (keys [][]byte) {
+	p.known = append(p.known, "key", "key64")
+	for _, plain := range p.values["key"] {
+		keys = append(keys, []byte(plain))
+	}
+	for _, coded := range p.values["key64"] {
+		keys = append(keys, p.decode("key64", coded))
+	}
+	if len(keys) == 0 {
 		p.bad("add ?key=…, percent-encoded, or ?key64=…", "no key is given")
 	}
-	q = query{key, store.Range{Reverse: p.flag("reverse"), Claimants: p.flag("claimants")}, p.limit(), nil}
-	if source, have := p.bytes("after_source"); have {
-		q.rg.After = &store.Mark{Key: key, Source: source}
-	}
-	q.want = p.atLeast()
-	return q, p.done()
+	return keys
 }
 
-// scanQuery reads the parameters of a scan.
-func scanQuery(r *http.Request) (q query, err error) {
-	p, rg := parse(r), &q.rg
-	rg.Prefix, _ = p.bytes("prefix")
-	rg.Start, _ = p.bytes("start")
-	rg.End, _ = p.bytes("end")
-	rg.Reverse, rg.Claimants = p.flag("reverse"), p.flag("claimants")
-	q.limit = p.limit()
+// mark returns the place after which a page starts, nil: at the beginning.
+func (p *params) mark() *store.Mark {
 	key, haveKey := p.bytes("after_key")
 	source, haveSource := p.bytes("after_source")
 	if haveKey != haveSource {
 		p.bad(`give both, as "next" of the page before has them`, "one of after_key and after_source is given")
 	}
-	if haveKey {
-		rg.After = &store.Mark{Key: key, Source: source}
+	if !haveKey {
+		return nil
 	}
-	q.want = p.atLeast()
-	return q, p.done()
+	return &store.Mark{Key: key, Source: source}
 }

@@ -13,16 +13,11 @@ import (
 	"time"
 
 	"github.com/foldrun/foldrun/hint"
-	"github.com/foldrun/foldrun/runtime"
-	"github.com/foldrun/foldrun/store"
+	"github.com/foldrun/foldrun/runtime/query"
 )
 
-// A Fold is what is shown of one fold: a *runtime.Fold, or a store that nothing follows.
-type Fold interface {
-	Name() string
-	Status() runtime.Status
-	Store() *store.DB // nil while there is none
-}
+// A Fold is what is shown of one fold.
+type Fold = query.Fold
 
 // Options say what is served.
 type Options struct {
@@ -37,7 +32,7 @@ type Options struct {
 type Server struct {
 	opt    Options
 	mux    *http.ServeMux
-	folds  map[string]Fold
+	query  *query.Reader
 	verify sync.Mutex // one at a time: it reads everything
 }
 
@@ -46,10 +41,7 @@ func New(o Options) *Server {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{opt: o, mux: http.NewServeMux(), folds: map[string]Fold{}}
-	for _, f := range o.Folds {
-		s.folds[f.Name()] = f
-	}
+	s := &Server{opt: o, mux: http.NewServeMux(), query: query.New(o.Folds)}
 	s.route("GET /healthz", s.health)
 	s.route("GET /readyz", s.ready)
 	s.mux.Handle("GET /metrics", s.metrics())

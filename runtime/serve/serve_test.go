@@ -118,9 +118,9 @@ func TestReplies(t *testing.T) {
 	const all, newest = "/v1/folds/f/indexes/all/", "/v1/folds/f/indexes/newest/"
 	for _, x := range []struct{ path, want string }{
 		{all + "get?key=k", `200 {"rows":[{"key":"k","value":"one","source":"s1"},{"key":"k","value":"two","source":"s2"}],"more":false}`},
-		{all + "get?key=k&reverse=1&limit=1", `200 {"rows":[{"key":"k","value":"two","source":"s2"}],"more":true,"next":{"after_source":"s2"}}`},
-		{all + "get?key=k&reverse=true&limit=1&after_source=s2", `200 {"rows":[{"key":"k","value":"one","source":"s1"}],"more":false}`},
-		{all + "get?key=k&after_source=s2", `200 {"rows":[],"more":false}`},
+		{all + "get?key=k&reverse=1&limit=1", `200 {"rows":[{"key":"k","value":"two","source":"s2"}],"more":true,"next":{"after_key":"k","after_source":"s2"}}`},
+		{all + "get?key=k&reverse=true&limit=1&after_key=k&after_source=s2", `200 {"rows":[{"key":"k","value":"one","source":"s1"}],"more":false}`},
+		{all + "get?key=k&after_key=k&after_source=s2", `200 {"rows":[],"more":false}`},
 		{newest + "get?key=k", `200 {"rows":[{"key":"k","value":"new","source":"s2","seq":2}],"more":false}`},
 		{newest + "get?key=k&claimants=1", `200 {"rows":[{"key":"k","value":"old","source":"s1","seq":1},{"key":"k","value":"new","source":"s2","seq":2}],"more":false}`},
 		{newest + "scan", `200 {"rows":[{"key":"k","value":"new","source":"s2","seq":2}],"more":false}`},
@@ -131,6 +131,10 @@ func TestReplies(t *testing.T) {
 		{all + "get?key64=AP8%3D", `200 {"rows":[{"key":{"base64":"AP8="},"value":{"base64":"G1szMW0="},"source":"s3"}],"more":false}`},
 		{all + "scan?prefix=%c3%b6", `200 {"rows":[{"key":"ö\t\"\\\n","value":"{\"a\":\"<&>\"}","source":"s3"}],"more":false}`},
 		{all + "get?key=%2B%26%3D%25%2F%3F%23", `200 {"rows":[{"key":"+&=%/?#","value":"v","source":"s5"}],"more":false}`},
+		// Several keys, in their order, and a page that ends among them.
+		{all + "get?key=soon&key=none&key=k&key=nor", `200 {"rows":[{"key":"soon","value":"gone","source":"s1","expires":"2033-05-18T03:33:20Z"},{"key":"k","value":"one","source":"s1"},{"key":"k","value":"two","source":"s2"}],"more":false,"missing":["none","nor"]}`},
+		{all + "get?key=none&key=k&key=nor&limit=1", `200 {"rows":[{"key":"k","value":"one","source":"s1"}],"more":true,"next":{"after_key":"k","after_source":"s1"},"missing":["none"]}`},
+		{all + "get?key=none&key=k&key=nor&after_key=k&after_source=s1", `200 {"rows":[{"key":"k","value":"two","source":"s2"}],"more":false,"missing":["nor"]}`},
 		{all + "get?key=", `200 {"rows":[{"key":"","value":"","source":"s4"}],"more":false}`},
 		// Ranges.
 		{all + "scan?limit=1", `200 {"rows":[{"key":"","value":"","source":"s4"}],"more":true,"next":{"after_key":"","after_source":"s4"}}`},
@@ -145,8 +149,11 @@ func TestReplies(t *testing.T) {
 		{"/v1/folds/f/indexes/all", `404 {"error":{"code":"unknown_path","message":"there is nothing at /v1/folds/f/indexes/all","hint":"GET /v1/status lists the folds"}}`},
 		// Bad parameters.
 		{all + "get", `400 {"error":{"code":"bad_parameter","message":"no key is given","hint":"add ?key=…, percent-encoded, or ?key64=…"}}`},
-		{all + "get?key=k&key64=aw", `400 {"error":{"code":"bad_parameter","message":"key and key64 are both given","hint":"give one of them"}}`},
-		{all + "get?key=k&key=l", `400 {"error":{"code":"bad_parameter","message":"key is given 2 times","hint":"give it once"}}`},
+		{all + "get?key=k&key64=aw", `400 {"error":{"code":"bad_parameter","message":"a key is given twice","hint":"give each once"}}`},
+		{all + "get?key=k&after_key=l&after_source=s", `400 {"error":{"code":"bad_parameter","message":"after_key is none of the keys","hint":"give it as \"next\" of the page before has it"}}`},
+		{all + "get?" + strings.Repeat("key=k&", 101), `400 {"error":{"code":"bad_parameter","message":"101 keys are given","hint":"ask for 1 to 100"}}`},
+		{all + "scan?prefix=k&prefix64=aw", `400 {"error":{"code":"bad_parameter","message":"prefix and prefix64 are both given","hint":"give one of them"}}`},
+		{all + "scan?prefix=k&prefix=l", `400 {"error":{"code":"bad_parameter","message":"prefix is given 2 times","hint":"give it once"}}`},
 		{all + "get?key64=%21", `400 {"error":{"code":"bad_parameter","message":"key64 is not base64","hint":"a - and a _ stand for + and /, which a query would have to escape"}}`},
 		{all + "scan?limit=0", `400 {"error":{"code":"bad_parameter","message":"limit is \"0\"","hint":"write a number from 1 to 10000, and ask for the next page with what \"next\" holds"}}`},
 		{all + "scan?limit=10001", `400 {"error":{"code":"bad_parameter","message":"limit is \"10001\"","hint":"write a number from 1 to 10000, and ask for the next page with what \"next\" holds"}}`},

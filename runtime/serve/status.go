@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/foldrun/foldrun/runtime"
+	"github.com/foldrun/foldrun/runtime/query"
 	"github.com/foldrun/foldrun/store"
 )
 
@@ -17,10 +18,7 @@ func (s *Server) status(w http.ResponseWriter, r *http.Request) error {
 		Instance string           `json:"instance"`
 		Version  string           `json:"version"`
 		Folds    []runtime.Status `json:"folds"`
-	}{s.opt.Instance, s.opt.Version, []runtime.Status{}}
-	for _, f := range s.opt.Folds {
-		reply.Folds = append(reply.Folds, f.Status())
-	}
+	}{s.opt.Instance, s.opt.Version, s.query.Status()}
 	return s.reply(w, r, reply)
 }
 
@@ -52,11 +50,11 @@ type index struct {
 }
 
 type problem struct {
-	Kind   string          `json:"kind"`
-	Index  string          `json:"index,omitempty"`
-	Key    json.RawMessage `json:"key,omitempty"`
-	Source json.RawMessage `json:"source,omitempty"`
-	Text   string          `json:"text"`
+	Kind   string      `json:"kind"`
+	Index  string      `json:"index,omitempty"`
+	Key    query.Bytes `json:"key,omitzero"`
+	Source query.Bytes `json:"source,omitzero"`
+	Text   string      `json:"text"`
 }
 
 func (s *Server) check(w http.ResponseWriter, r *http.Request) error {
@@ -68,7 +66,7 @@ func (s *Server) check(w http.ResponseWriter, r *http.Request) error {
 	if keys {
 		return s.checkKeys(w, r)
 	}
-	db, err := s.fold(w, r)
+	f, db, err := s.query.Store(r.PathValue("fold"))
 	if err != nil {
 		return err
 	}
@@ -82,10 +80,10 @@ func (s *Server) check(w http.ResponseWriter, r *http.Request) error {
 	found, err := db.Check()
 	deadline.SetWriteDeadline(time.Now().Add(replyTimeout))
 	if err != nil {
-		return err
+		return query.FaultOf(err, db)
 	}
 	if len(found.State.Indexes) > 0 { // else its state could not be read
-		position(w, db, &found.State)
+		position(w, query.At(f, db, &found.State))
 	}
 	return s.reply(w, r, newReport(r.PathValue("fold"), db, found))
 }
@@ -99,10 +97,10 @@ func newReport(fold string, db *store.DB, found *store.Report) report {
 	for _, p := range found.Problems {
 		q := problem{Kind: p.Kind, Index: p.Index, Text: p.Text}
 		if p.Index != "" {
-			q.Key = appendBytes(nil, p.Key)
+			q.Key = append(query.Bytes{}, p.Key...)
 		}
 		if p.Source != nil {
-			q.Source = appendBytes(nil, p.Source)
+			q.Source = append(query.Bytes{}, p.Source...)
 		}
 		all.Problems = append(all.Problems, q)
 	}

@@ -2,22 +2,15 @@ package serve
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"strconv"
 	"time"
 
 	"github.com/foldrun/foldrun/runtime"
-	"github.com/foldrun/foldrun/store"
 )
 
 // maxWait bounds how long a reader may wait for a position.
 const maxWait = 30 * time.Second
-
-// A viewer is a Fold that can wait for a position: one that follows its stream.
-type viewer interface {
-	ViewAt(ctx context.Context, want runtime.AtLeast) (*store.DB, *store.View, error)
-}
 
 // atLeast returns the position that is demanded, nil if none is.
 func (p *params) atLeast() *runtime.AtLeast {
@@ -50,33 +43,6 @@ func (p *params) atLeast() *runtime.AtLeast {
 	return &want
 }
 
-// view opens a view of the fold that a request names, with the position that is demanded if one is, and sets the headers
-// that say what it is a view of.
-func (s *Server) view(w http.ResponseWriter, r *http.Request, want *runtime.AtLeast) (db *store.DB, v *store.View, err error) {
-	f, follows := s.folds[r.PathValue("fold")].(viewer)
-	if want != nil && follows {
-		return s.viewAt(w, r, f, *want)
-	}
-	if db, err = s.fold(w, r); err != nil {
-		return nil, nil, err
-	}
-	if v, err = db.View(); err != nil {
-		return nil, nil, err
-	}
-	position(w, db, v.State())
-	if want == nil {
-		return db, v, nil
-	}
-	if why := want.Judge(v.State()); why != nil {
-		v.Close()
-		if why.Code != runtime.CodeIncarnation {
-			why.Code = codeNotFollowing
-		}
-		return nil, nil, &fault{http.StatusConflict, why.Code, why.Text + "; nothing follows the source of this fold", "start foldrun: only a running fold reads its source"}
-	}
-	return db, v, nil
-}
-
 // endKey is the key of the context of Run in that of a request.
 type endKey struct{}
 
@@ -95,26 +61,11 @@ func untilEnd(request context.Context) (context.Context, context.CancelFunc) {
 	return ctx, func() { stop(); cancel() }
 }
 
-// viewAt waits for a position.
-func (s *Server) viewAt(w http.ResponseWriter, r *http.Request, f viewer, want runtime.AtLeast) (*store.DB, *store.View, error) {
-	ctx, cancel := untilEnd(r.Context())
-	defer cancel()
-	http.NewResponseController(w).SetWriteDeadline(time.Now().Add(want.Wait + replyTimeout)) // without a network there is none
-	db, v, err := f.ViewAt(ctx, want)
-	_, none := s.fold(w, r) // the headers of the fold's state
-	var why *runtime.Refusal
-	switch {
-	case err == nil:
-		position(w, db, v.State())
-	case ctx.Err() != nil: // where it was the client that went, nobody reads this
-		err = &fault{http.StatusServiceUnavailable, codeClosing, "foldrun is stopping", "ask again once it has started"}
-	case errors.As(err, &why) && why.DB == nil && none != nil:
-		err = none
-	case errors.As(err, &why):
-		if why.DB != nil {
-			position(w, why.DB, why.State)
-		}
-		err = &fault{http.StatusConflict, why.Code, why.Text, why.Hint}
+// waiting returns the context of a request that may wait for a position.
+func waiting(w http.ResponseWriter, r *http.Request, want *runtime.AtLeast) (context.Context, context.CancelFunc) {
+	if want == nil {
+		return r.Context(), func() {}
 	}
-	return db, v, err
+	http.NewResponseController(w).SetWriteDeadline(time.Now().Add(want.Wait + replyTimeout)) // without a network there is none
+	return untilEnd(r.Context())
 }
