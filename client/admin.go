@@ -10,19 +10,22 @@ import (
 // its HTTP address only answers reads.
 
 // Rebuild has a fold built anew from its stream, beside the generation that serves; the new one replaces it once it has
-// caught up, unless it lost too much. It returns once that is under way.
-func (c *Client) Rebuild(ctx context.Context, fold string) error {
-	return c.act(ctx, fold, "rebuild", nil, nil)
+// caught up, unless it lost too much. It returns how the fold stands once that is under way, or was refused by it.
+func (c *Client) Rebuild(ctx context.Context, fold string) (*FoldStatus, error) {
+	s := new(FoldStatus)
+	return s, c.act(ctx, fold, "rebuild", nil, s)
 }
 
 // Resume has a fold go on that stopped, or whose build did. With acceptLoss, what stopped it for the sake of rows that
-// would be lost is accepted. It returns once that is under way.
-func (c *Client) Resume(ctx context.Context, fold string, acceptLoss bool) error {
+// would be lost is accepted. It returns how the fold stands once it shows what becomes of it, or after some seconds: it
+// may have stopped again.
+func (c *Client) Resume(ctx context.Context, fold string, acceptLoss bool) (*FoldStatus, error) {
 	q := url.Values{}
 	if acceptLoss {
 		q.Set("accept_loss", "1")
 	}
-	return c.act(ctx, fold, "resume", q, nil)
+	s := new(FoldStatus)
+	return s, c.act(ctx, fold, "resume", q, s)
 }
 
 // Repair has the source keys of a fold compared with those of its stream, and what differs mended.
@@ -33,9 +36,6 @@ func (c *Client) Repair(ctx context.Context, fold string) (*KeyReport, error) {
 
 // act has a fold do something.
 func (c *Client) act(ctx context.Context, fold, action string, q url.Values, reply any) error {
-	if reply == nil {
-		reply = new(struct{})
-	}
 	_, err := c.send(ctx, http.MethodPost, "/v1/folds/"+url.PathEscape(fold)+"/"+action, q, reply)
 	return err
 }

@@ -164,9 +164,10 @@ type SweepReport struct {
 	Reason   string        `json:"reason"` // why it was made
 	At       time.Time     `json:"at"`     // when it ended
 	Took     time.Duration `json:"took_ns"`
-	Repair   bool          `json:"repair"` // what was found was mended
-	Seq      uint64        `json:"seq"`    // it compared everything up to here
-	Listed   uint64        `json:"listed"` // messages of the stream
+	Repair   bool          `json:"repair"`   // what was found was mended
+	Seq      uint64        `json:"seq"`      // it compared everything up to here
+	LastSeq  uint64        `json:"last_seq"` // the stream's, as far as known when it began
+	Listed   uint64        `json:"listed"`   // messages of the stream
 	Matched  uint64        `json:"matched"`
 	Stale    uint64        `json:"stale"`     // source keys whose record the stream no longer holds
 	Uncover  uint64        `json:"uncovered"` // of them, those whose next older message counts again

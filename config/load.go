@@ -28,6 +28,7 @@ type file struct {
 	connections map[string]NATS // of the main file
 	keys        []string        // of the schema, as far as it was walked
 	claims      []string        // names of its folds, good or not
+	uses        []string        // the connections that they name
 	folds       []Fold          // those without a problem
 	problems    []Problem
 }
@@ -201,7 +202,7 @@ func gather(c *Config, files []*file) *Problems {
 	twice := claimedTwice(files, p)
 	for _, f := range files {
 		p.All = append(p.All, f.problems...)
-		p.LeftOut = append(p.LeftOut, f.claims...)
+		p.LeftOut, p.NATS = append(p.LeftOut, f.claims...), append(p.NATS, f.uses...)
 		for _, fold := range f.folds {
 			if f.main || len(f.problems) == 0 && !twice[fold.Name] {
 				c.Folds = append(c.Folds, fold)

@@ -47,6 +47,7 @@ func (p Problem) String() string {
 type Problems struct {
 	All     []Problem // the main file's first, then by file and line
 	LeftOut []string  // names that no fold has because of a problem, as far as they could be read, sorted
+	NATS    []string  // connections that folds name, those that are left out too, sorted
 	Unread  bool      // the main file cannot be read, or is no TOML: the Config says nothing of what is in it
 }
 
@@ -77,6 +78,8 @@ func (p *Problems) sort(main string) {
 	})
 	slices.Sort(p.LeftOut)
 	p.LeftOut = slices.Compact(p.LeftOut)
+	slices.Sort(p.NATS)
+	p.NATS = slices.Compact(p.NATS)
 }
 
 func b2i(b bool) int {

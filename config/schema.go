@@ -109,7 +109,7 @@ func (f *file) readFolds(t *table) {
 	t.named("fold", func(name string, t *table) {
 		before := len(f.problems)
 		fold := f.readFold(name, t)
-		f.claims = append(f.claims, name)
+		f.claims, f.uses = append(f.claims, name), append(f.uses, fold.Source.NATS)
 		if len(f.problems) == before {
 			f.folds = append(f.folds, fold)
 		}

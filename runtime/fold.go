@@ -54,9 +54,8 @@ type Fold struct {
 	commands chan command  // to Run, or to the daemon while the fold is stopped
 	builds   chan struct{} // holds one value while a fold of the daemon builds a generation beside its current one
 
-	accept  atomic.Int64 // the operator accepts what the next switch or reconcile loses: see accepts
-	lifted  atomic.Bool  // the operator accepts failures beyond the budget: see follower.within
-	rebuild atomic.Bool  // the operator wants the next run to build anew
+	accept atomic.Int64 // the operator accepts what the next switch or reconcile loses: see accepts
+	lifted atomic.Bool  // the operator accepts failures beyond the budget: see follower.within
 
 	mu      sync.Mutex
 	cur     *follower     // of the generation that answers reads; nil until it is open

@@ -232,13 +232,15 @@ func TestBudgetOfBuild(t *testing.T) {
 	c.stop()
 	c.o.Module.EntriesPerRecord = 1
 	c.run()
-	st := c.awaitStop(CodeBudget)
-	if st.State != StateStopped || st.Generation != first || st.Quarantined != 1 || len(c.rows(0, store.Range{})) != 21 {
-		t.Errorf("while the build is stopped: %+v", st)
+	for _, accept := range []bool{false, true} {
+		c.await("a hold", func(st Status) bool { return st.State == StateHeld })
+		st := c.Status()
+		if st.Code != CodeBudget || st.Generation != first || st.Quarantined != 1 || len(c.rows(0, store.Range{})) != 21 ||
+			!strings.Contains(st.Reason, "stands still") || !strings.Contains(st.Hint, "foldrun quarantine ls f") {
+			t.Errorf("while the build is stopped: %+v", st)
+		}
+		check(t, c.Resume(t.Context(), accept))
 	}
-	check(t, c.Resume(t.Context(), false))
-	c.awaitStop(CodeBudget)
-	check(t, c.Resume(t.Context(), true))
 	c.await("a switch", func(st Status) bool { return st.Generation != first && st.Code == "" })
 	if st := c.Status(); st.Quarantined != 6 || !st.Lifted {
 		t.Errorf("after the switch: %+v", st)

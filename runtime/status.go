@@ -15,7 +15,7 @@ const (
 	StateFollowing  = "following"
 	StateWaiting    = "waiting"    // for NATS, for the stream, for disk space: Code and Reason say for which
 	StateRebuilding = "rebuilding" // a generation is built beside the one that serves: Code and Reason say why, Build how far
-	StateHeld       = "held"       // what was built does not replace what serves until an operator decides: Code, Reason and Hint
+	StateHeld       = "held"       // what is built does not replace what serves until an operator decides: Code, Reason and Hint
 	StateStopped    = "stopped"    // it will not go on by itself: Code, Reason and Hint say why
 )
 

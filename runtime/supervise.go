@@ -99,8 +99,12 @@ func (s *supervisor) step(ctx context.Context, tick <-chan time.Time) error {
 	case <-tick:
 		return s.gate()
 	case c := <-s.commands:
-		c.reply <- s.obey(ctx, c)
-		return nil
+		refused, failed := s.obey(ctx, c)
+		if failed != nil {
+			refused = failed
+		}
+		c.reply <- refused
+		return failed
 	}
 }
 
@@ -175,9 +179,6 @@ func (s *supervisor) open(ctx context.Context) error {
 		return s.upgrade(have)
 	}
 	s.serving = follow(ctx, s.cur)
-	if s.rebuild.Swap(false) {
-		return s.begin(nil)
-	}
 	return nil
 }
 
@@ -244,7 +245,7 @@ func (s *supervisor) upgrade(have string) error {
 	}
 	stop := &Stop{CodeIdentity, fmt.Errorf("fold %s: its module or configuration makes generation %s, current is %s: %s",
 		s.opt.Name, want, have, s.cur.db.Identity().Differs(s.id))}
-	if s.opt.Upgrade == UpgradeManual && !s.rebuild.Swap(false) {
+	if s.opt.Upgrade == UpgradeManual && !s.want {
 		return &Stop{stop.Code, hint.Error(stop.Err, "foldrun rebuild %s builds it beside the one that serves; or put the old module and configuration back", s.opt.Name)}
 	}
 	return s.begin(stop)
@@ -261,6 +262,7 @@ func (s *supervisor) begin(cause *Stop) error {
 		s.set(func() { s.cause = cause })
 	}
 	if s.want = s.building.follower == nil; s.want {
+		s.retire()
 		if _, err := s.prepare(); err != nil {
 			return &Stop{CodeStore, err}
 		}
@@ -288,6 +290,7 @@ func (s *supervisor) build(ctx context.Context) error {
 }
 
 func (s *supervisor) openNext() (*store.DB, error) {
+	s.retire()
 	next, err := s.prepare()
 	if err != nil {
 		return nil, err
@@ -297,23 +300,22 @@ func (s *supervisor) openNext() (*store.DB, error) {
 
 // prepare returns the generation that is to be built, and notes it in NEXT if none is yet: a build that waits for that of
 // another fold survives a restart too.
-func (s *supervisor) prepare() (next store.Next, err error) {
-	s.retire()
-	if next, err = s.dir.Next(s.opt.Name); err != nil || next.Generation != "" {
+func (f *Fold) prepare() (next store.Next, err error) {
+	if next, err = f.dir.Next(f.opt.Name); err != nil || next.Generation != "" {
 		return next, err
 	}
-	n, err := s.dir.Vacant(s.id)
+	n, err := f.dir.Vacant(f.id)
 	if err != nil {
 		return next, err
 	}
-	if next.Generation, err = s.id.Build(n); err != nil {
+	if next.Generation, err = f.id.Build(n); err != nil {
 		return next, err
 	}
-	if next.Replaces, err = s.dir.Current(s.opt.Name); err != nil {
+	if next.Replaces, err = f.dir.Current(f.opt.Name); err != nil {
 		return next, err
 	}
-	s.set(func() { s.queued = next.Generation })
-	return next, s.dir.Begin(s.opt.Name, next)
+	f.set(func() { f.queued = next.Generation })
+	return next, f.dir.Begin(f.opt.Name, next)
 }
 
 // stopped decides what becomes of a fold whose generation ended with an error.
@@ -344,7 +346,8 @@ func (s *supervisor) diverged(err error) error {
 	return s.begin(&Stop{stop.Code, hint.Error(ofStream{errors.New(stop.Text), stop.Created}, "%s", stop.Hint)})
 }
 
-// failed notes that the build ended. It is begun again when an operator says so; a fold that follows its source goes on.
+// failed notes that the build ended: the fold holds until an operator has it begun again. What serves goes on, and follows
+// the source if it did. Where nothing serves, the fold ends.
 func (s *supervisor) failed(ctx context.Context, err error) error {
 	if err == nil || ctx.Err() != nil {
 		return nil
@@ -358,10 +361,16 @@ func (s *supervisor) failed(ctx context.Context, err error) error {
 		}
 	}
 	s.building = running{}
-	s.set(func() { s.next, s.held = nil, err })
-	if s.serving.ended == nil {
+	if s.cur == nil {
+		s.set(func() { s.next = nil })
 		return err
 	}
+	still := "what serves follows the source meanwhile"
+	if s.serving.ended == nil {
+		still = "what serves answers reads and stands still"
+	}
+	held := &Stop{code, hint.Error(ofStream{fmt.Errorf("the build of the next generation stopped, %s: %s", still, text), foundCreated(err)}, "%s", HintOf(err))}
+	s.set(func() { s.next, s.held = nil, held })
 	return nil
 }
 

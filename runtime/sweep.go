@@ -18,9 +18,10 @@ type SweepReport struct {
 	Reason   string        `json:"reason"` // one of the Sweep… constants
 	At       time.Time     `json:"at"`     // when it ended
 	Took     time.Duration `json:"took_ns"`
-	Repair   bool          `json:"repair"` // what was found was mended
-	Seq      uint64        `json:"seq"`    // it compared everything up to here
-	Listed   uint64        `json:"listed"` // messages of the stream
+	Repair   bool          `json:"repair"`   // what was found was mended
+	Seq      uint64        `json:"seq"`      // it compared everything up to here
+	LastSeq  uint64        `json:"last_seq"` // the stream's, as far as known when it began
+	Listed   uint64        `json:"listed"`   // messages of the stream
 	Matched  uint64        `json:"matched"`
 	Stale    uint64        `json:"stale"`     // source keys whose record the stream no longer holds
 	Uncover  uint64        `json:"uncovered"` // of them, those whose next older message counts again
@@ -33,6 +34,9 @@ type SweepReport struct {
 
 // OK says that nothing was found.
 func (r *SweepReport) OK() bool { return r.Stale == 0 && r.Missed == 0 && r.Error == "" }
+
+// empty says that there was nothing to compare.
+func (r *SweepReport) empty() bool { return r.Listed == 0 && r.Matched == 0 && r.OK() }
 
 // SweepKey is one source key that a sweep found to differ.
 type SweepKey struct {
@@ -139,7 +143,7 @@ func (s *sweeper) proved() bool {
 
 func (s *sweeper) newSweep(reason string, upTo uint64) *sweep {
 	return &sweep{sweeper: s, upTo: upTo, batch: new(source.Batch), suspects: map[string]bool{}, seed: maphash.MakeSeed(), keep: s.fold.opt.OnEvict == evictKeep,
-		report: SweepReport{Reason: reason, Seq: upTo}}
+		report: SweepReport{Reason: reason, Seq: upTo, LastSeq: max(upTo, s.src.Status().LastSeq)}}
 }
 
 // mark compares one batch of listed messages with their lineages.

@@ -26,6 +26,9 @@ const (
 // ErrNotFollowing is returned by Sweep when the fold does not follow its source.
 var ErrNotFollowing = errors.New("runtime: the fold does not follow its source")
 
+// ErrNotCompared is returned by Sweep when the fold has not folded anything yet that could be compared.
+var ErrNotCompared = errors.New("runtime: not compared: the fold is behind")
+
 // proofPatience is how long a sweep that is asked for waits for the stream to be proved.
 const proofPatience = 10 * time.Second
 
@@ -97,6 +100,9 @@ func (f *Fold) sweepOnce(ctx context.Context, repair bool) (SweepReport, error) 
 		select {
 		case s.requests <- q:
 			r := <-q.reply
+			if r.err == nil && r.report.empty() && r.report.LastSeq > r.report.Seq {
+				r.err = fmt.Errorf("%w, at seq %d of %d", ErrNotCompared, r.report.Seq, r.report.LastSeq)
+			}
 			return r.report, r.err
 		case <-late.C:
 			if st := s.src.Status(); st.State != source.StateReading {

@@ -41,7 +41,12 @@ func SplitMemory(total int64, folds int, cache int64) (Memory, error) {
 	m := Memory{Total: total, Folds: max(folds, 1), Batches: 4}
 	n := m.open()
 	m.Instances = instanceShare * n
-	need := max(cache, minCache) + m.Instances + n*(memtables*minMemtable+int64(m.Batches)*2*minBatch)
+	rest := m.Instances + n*(memtables*minMemtable+int64(m.Batches)*2*minBatch)
+	need := max(cache, minCache) + rest
+	if total < need && total >= minCache+rest {
+		return m, hint.Error(fmt.Errorf("cache_size of %d MiB leaves too little of a memory budget of %d MiB for the rest, %d MiB", cache/mib, total/mib, (rest+mib-1)/mib),
+			"set [store] cache_size to at most %d MiB, or memory to %d MiB or more", (total-rest)/mib, (need+mib-1)/mib)
+	}
 	if total < need {
 		return m, hint.Error(fmt.Errorf("memory budget of %d MiB is too small for the number of folds, %d", total/mib, m.Folds),
 			"set [store] memory to %d MiB or more, or run fewer folds here", (need+mib-1)/mib)

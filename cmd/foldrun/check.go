@@ -58,7 +58,8 @@ type checker struct {
 	path    string
 	config  *config.Config
 	leftOut []string
-	fatal   bool // the main file has a mistake
+	uses    []string // connections, of folds that are left out too
+	fatal   bool     // the main file has a mistake
 	links   map[string]link
 	running bool            // a foldrun has the data directory
 	kept    map[string]kept // what the data directory has, by fold
@@ -109,12 +110,24 @@ func (k *checker) run(ctx context.Context) {
 	if k.said(k.config.HTTP.Listen != config.Default().HTTP.Listen) {
 		k.address()
 	}
-	k.links = connect(k.config, true, slog.New(slog.DiscardHandler))
+	k.connect()
 	defer closeLinks(k.links)
 	for _, fc := range k.config.Folds {
 		k.fold(ctx, fc)
 	}
 	k.nats(ctx)
+}
+
+// connect tries the connections that folds use, those of folds with a mistake too.
+func (k *checker) connect() {
+	log := slog.New(slog.DiscardHandler)
+	k.links = connect(k.config, true, log)
+	for _, name := range k.uses {
+		_, tried := k.links[name]
+		if _, have := k.config.NATS[name]; !tried && (have || name == config.DefaultFold("").Source.NATS) {
+			k.links[name] = connectOne(k.config, name, true, log)
+		}
+	}
 }
 
 // said reports whether a value is the file's, or meant: of a main file with mistakes a default may be one of them.
@@ -126,7 +139,7 @@ func (k *checker) load() bool {
 	k.config = c
 	var problems *config.Problems
 	if errors.As(err, &problems) {
-		k.leftOut, k.fatal = problems.LeftOut, problems.Fatal()
+		k.leftOut, k.uses, k.fatal = problems.LeftOut, problems.NATS, problems.Fatal()
 		for _, p := range problems.All {
 			k.problems = append(k.problems, finding{Text: p.String(), Hint: p.Hint})
 		}

@@ -15,7 +15,8 @@ func rebuildCommand() *cobra.Command {
 caught up it replaces the old one, which is removed, unless an index would lose more than half of its rows: then the fold
 holds, and 'foldrun resume FOLD --accept-loss' switches all the same.
 
-A build that is held, or that failed, is dropped and begun again. 'foldrun status' shows how far it is.`,
+A build that is held, or that failed, is dropped and begun again. 'foldrun status' shows how far it is; a restart goes on
+with it.`,
 		Example: "  foldrun rebuild users -c foldrun.toml\n  foldrun status -c foldrun.toml",
 		Args:    arguments(cobra.ExactArgs(1)),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -23,8 +24,12 @@ A build that is held, or that failed, is dropped and begun again. 'foldrun statu
 			if err != nil {
 				return err
 			}
-			if err := who.Rebuild(c.Context(), args[0]); err != nil {
+			s, err := who.Rebuild(c.Context(), args[0])
+			if err != nil {
 				return err
+			}
+			if s.State == "stopped" || s.State == "held" {
+				return standsStill(s)
 			}
 			_, err = fmt.Fprintf(c.OutOrStdout(), "%s is being built anew\n", args[0])
 			return err

@@ -77,7 +77,7 @@ func verify(c *cobra.Command, who *client.Client, folds []string, asJSON bool, c
 	for _, fold := range folds {
 		r, err := check(c.Context(), who, fold)
 		if err != nil {
-			tell(c.ErrOrStderr(), err)
+			tell(c.ErrOrStderr(), ofFold(fold, err))
 			var refused *client.Error
 			if errors.As(err, &refused) && refused.Code == "store_damaged" {
 				damaged = true
@@ -102,6 +102,20 @@ func verify(c *cobra.Command, who *client.Client, folds []string, asJSON bool, c
 		return errFailed
 	}
 	return nil
+}
+
+// ofFold names the fold that an error is of.
+func ofFold(fold string, err error) error {
+	var refused *client.Error
+	if !errors.As(err, &refused) {
+		return fmt.Errorf("%s: %w", fold, err)
+	}
+	if strings.Contains(refused.Message, fmt.Sprintf("fold %q", fold)) || strings.Contains(refused.Message, "fold "+fold+" ") {
+		return err
+	}
+	named := *refused
+	named.Message = fold + ": " + named.Message
+	return &named
 }
 
 // A verifier checks one fold.
@@ -144,6 +158,9 @@ func (r keyFinding) text() string {
 		said += ", mended"
 	}
 	fmt.Fprintf(&b, "%s: %s: %d messages listed up to seq %d, %d live source keys match\n", r.Fold, said, r.Listed, r.Seq, r.Matched)
+	if r.LastSeq > r.Seq {
+		fmt.Fprintf(&b, "  what the stream has from there to seq %d was not folded yet, and not compared\n", r.LastSeq)
+	}
 	for _, k := range r.Keys {
 		fmt.Fprintf(&b, "  %s: source key %q, seq %d\n", k.Kind, []byte(k.Source), k.Seq)
 	}

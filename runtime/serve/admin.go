@@ -2,10 +2,12 @@ package serve
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/foldrun/foldrun/hint"
@@ -18,6 +20,7 @@ const codeRefused = "action_refused"
 
 // An operated fold does what operators ask for.
 type operated interface {
+	Fold
 	Rebuild(ctx context.Context) error
 	Resume(ctx context.Context, accept bool) error
 	sweeper
@@ -98,10 +101,13 @@ func (a *Admin) rebuild(r *http.Request, f Fold) (any, error) {
 	if err == nil {
 		err = parse(r).done()
 	}
+	if err == nil {
+		err = refused(x.Rebuild(r.Context()))
+	}
 	if err != nil {
 		return nil, err
 	}
-	return struct{}{}, refused(x.Rebuild(r.Context()))
+	return settled(r.Context(), x, builds), nil
 }
 
 func (a *Admin) resume(r *http.Request, f Fold) (any, error) {
@@ -111,10 +117,13 @@ func (a *Admin) resume(r *http.Request, f Fold) (any, error) {
 	if err == nil {
 		err = p.done()
 	}
+	if err == nil {
+		err = refused(x.Resume(r.Context(), accept))
+	}
 	if err != nil {
 		return nil, err
 	}
-	return struct{}{}, refused(x.Resume(r.Context(), accept))
+	return settled(r.Context(), x, goesOn(x.Status().Seq)), nil
 }
 
 func (a *Admin) repair(r *http.Request, f Fold) (any, error) {
@@ -132,7 +141,11 @@ func (a *Admin) repair(r *http.Request, f Fold) (any, error) {
 	return newKeyReport(r.PathValue("fold"), found), nil
 }
 
+// notFollowing makes why a fold could not do what it does while it follows its source a fault.
 func notFollowing(err error) error {
+	if errors.Is(err, runtime.ErrNotCompared) {
+		return &fault{http.StatusServiceUnavailable, runtime.CodeBehind, strings.TrimPrefix(err.Error(), "runtime: "), "ask again once foldrun status shows that it has folded more"}
+	}
 	return &fault{http.StatusServiceUnavailable, query.NotFollowing, err.Error(), "see the fold's state in foldrun status, and ask again"}
 }
 

@@ -97,18 +97,21 @@ func TestAdmin(t *testing.T) {
 		}
 		ctx := t.Context()
 		r, err := c.Repair(ctx, "f")
-		if err = errors.Join(err, c.Rebuild(ctx, "f"), c.Resume(ctx, "f", false), c.Resume(ctx, "f", true)); err != nil {
-			t.Fatal(err)
+		_, err1 := c.Rebuild(ctx, "f")
+		_, err2 := c.Resume(ctx, "f", false)
+		st, err3 := c.Resume(ctx, "f", true)
+		if err = errors.Join(err, err1, err2, err3); err != nil || st.State != runtime.StateHeld {
+			t.Fatal(st, err)
 		}
 		if got := strings.Join(f.asked, "; "); got != "sweep; rebuild; resume; resume, accept" || r.Stale != 2 || r.OK || !r.Repair {
 			t.Errorf("asked for %s; report %+v", got, r)
 		}
 		f.err = hint.Error(errors.New("no"), "ask later")
 		var refused *client.Error
-		if err := c.Rebuild(ctx, "f"); !errors.As(err, &refused) || refused.Status != http.StatusConflict || refused.Hint != "ask later" {
+		if _, err := c.Rebuild(ctx, "f"); !errors.As(err, &refused) || refused.Status != http.StatusConflict || refused.Hint != "ask later" {
 			t.Errorf("refused: %#v", err)
 		}
-		if err := c.Rebuild(ctx, "g"); !errors.As(err, &refused) || refused.Code != "unknown_fold" {
+		if _, err := c.Rebuild(ctx, "g"); !errors.As(err, &refused) || refused.Code != "unknown_fold" {
 			t.Errorf("another fold: %#v", err)
 		}
 		if _, err := c.Status(ctx); !errors.As(err, &refused) || refused.Code != "unknown_path" {
