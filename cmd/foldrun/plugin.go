@@ -28,6 +28,6 @@ its module is one .wasm file, which holds the manifest too.`,
 		},
 	}
 	c.SuggestionsMinimumDistance = 2
-	c.AddCommand(pluginNewCommand(), pluginBuildCommand(), pluginTestCommand(), pluginInspectCommand())
+	c.AddCommand(pluginNewCommand(), pluginBuildCommand(), pluginTestCommand(), pluginInspectCommand(), pluginUpdateCommand())
 	return c
 }

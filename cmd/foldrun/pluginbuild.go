@@ -31,8 +31,8 @@ func pluginBuildCommand() *cobra.Command {
 foldrun.plugin.toml into the module, check the module as a start would, and write it to DIR/NAME.wasm. The same source
 and the same compiler give the same bytes, wherever the directory is.
 
-A plugin in Go has its main package in DIR, one in C the file plugin.c ($CLANG names the compiler). For any other
-language build the module yourself and name it with --wasm.`,
+A plugin in Go has its main package in DIR, one in C the file plugin.c ($CLANG names the compiler), one in Rust its
+Cargo.toml ($CARGO and $RUSTC name the tools). For any other language build the module yourself and name it with --wasm.`,
 		Example: "  foldrun plugin build\n  foldrun plugin build cities-by-timezone -o out/cities.wasm\n  foldrun plugin build --wasm target/wasm32-unknown-unknown/release/users.wasm",
 		Args:    arguments(cobra.MaximumNArgs(1)),
 		RunE: func(c *cobra.Command, args []string) error {

@@ -22,10 +22,13 @@ func compilerOf(dir string) (compiler, error) {
 	if _, err := os.Stat(filepath.Join(dir, "plugin.c")); err == nil {
 		return compileC, nil
 	}
+	if _, err := os.Stat(filepath.Join(dir, "Cargo.toml")); err == nil {
+		return compileRust, nil
+	}
 	if found, _ := filepath.Glob(filepath.Join(dir, "*.go")); len(found) > 0 {
 		return compileGo, nil
 	}
-	return nil, hint.Error(fmt.Errorf("%s has neither Go files nor plugin.c", dir),
+	return nil, hint.Error(fmt.Errorf("%s has neither Go files nor plugin.c nor Cargo.toml", dir),
 		"name the directory of the source, or with --wasm a module that another tool has built")
 }
 
@@ -98,8 +101,11 @@ func clang(ctx context.Context) (string, error) {
 }
 
 // runTool runs a compiler. The program is named as it was called, and the compiler has said already what is wrong.
-func runTool(c *exec.Cmd, stderr io.Writer) error {
-	c.Stdout, c.Stderr = stderr, stderr
+func runTool(c *exec.Cmd, stderr io.Writer) error { return runToolInto(c, stderr, stderr) }
+
+// runToolInto is for a compiler whose output is read.
+func runToolInto(c *exec.Cmd, stdout, stderr io.Writer) error {
+	c.Stdout, c.Stderr = stdout, stderr
 	if err := c.Run(); err != nil {
 		return hint.Error(fmt.Errorf("%s: %w", c.Path, err), "the compiler says above what is wrong: mend it, and build again")
 	}

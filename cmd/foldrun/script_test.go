@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -47,6 +48,7 @@ const patience = 30 * time.Second
 //	unlock                      give it back
 //	damage DIR FOLD [OFFSET]    flip a byte of each table file of the fold, in the middle or at an offset
 //	[exists-default]            condition: this machine has the default data directory
+//	[rust]                      condition: there is a Rust compiler for wasm, in $CARGO and $RUSTC or the path
 //	exit CODE COMMAND ARG...    run a command that must exit with CODE
 func TestScript(t *testing.T) {
 	if testing.Short() {
@@ -58,11 +60,19 @@ func TestScript(t *testing.T) {
 		UpdateScripts:       os.Getenv("UPDATE") != "",
 		Setup:               setup,
 		Condition: func(cond string) (bool, error) {
-			if cond != "exists-default" {
-				return false, fmt.Errorf("no condition %q", cond)
+			switch cond {
+			case "exists-default":
+				_, err := os.Stat(config.Default().DataDir)
+				return err == nil, nil
+			case "rust":
+				rustc := cmp.Or(os.Getenv("RUSTC"), "rustc")
+				libraries, err := exec.Command(rustc, "--print", "target-libdir", "--target", rustTarget).Output()
+				if err == nil {
+					_, err = os.Stat(strings.TrimSpace(string(libraries)))
+				}
+				return err == nil, nil
 			}
-			_, err := os.Stat(config.Default().DataDir)
-			return err == nil, nil
+			return false, fmt.Errorf("no condition %q", cond)
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"bucket":          cmdBucket,
@@ -118,6 +128,12 @@ func setup(env *testscript.Env) error {
 		return err
 	}
 	env.Setenv("GOCACHE", strings.TrimSpace(string(cache))) // a script has no home
+	home, _ := os.UserHomeDir()
+	env.Setenv("RUSTUP_HOME", cmp.Or(os.Getenv("RUSTUP_HOME"), filepath.Join(home, ".rustup")))
+	env.Setenv("CARGO_HOME", filepath.Join(env.WorkDir, ".cargo"))
+	for _, name := range []string{"CARGO", "RUSTC"} {
+		env.Setenv(name, os.Getenv(name))
+	}
 	for _, name := range []string{"echo", "rekey", "model"} {
 		wasm, err := os.ReadFile("../../testdata/modules/" + name + ".wasm")
 		if err != nil {

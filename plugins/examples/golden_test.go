@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/foldrun/foldrun/abi"
@@ -12,7 +13,7 @@ import (
 	"github.com/foldrun/foldrun/runtime/golden"
 )
 
-// TestGolden runs the tests of each example, NAME/testdata, on the module in C and on the one in Go.
+// TestGolden runs the tests of each example, NAME/testdata, on the module in C and on those in the other languages.
 func TestGolden(t *testing.T) {
 	for _, name := range examples.Names() {
 		t.Run(name, func(t *testing.T) {
@@ -25,8 +26,34 @@ func TestGolden(t *testing.T) {
 				t.Parallel()
 				play(t, filepath.Join("go", name, "testdata"), buildGo(t, filepath.Join("go", name)))
 			})
+			for _, lang := range []string{"rust"} {
+				folder := filepath.Join(lang, name)
+				if _, err := os.Stat(folder); err == nil {
+					t.Run(lang, func(t *testing.T) {
+						t.Parallel()
+						play(t, filepath.Join(folder, "testdata"), build(t, folder))
+					})
+				}
+			}
 		})
 	}
+}
+
+// build has foldrun build an example. Without the language's tools the test is skipped, and says what to install.
+func build(t *testing.T, folder string) []byte {
+	file := filepath.Join(t.TempDir(), "plugin.wasm")
+	out, err := exec.Command("go", "run", "../../cmd/foldrun", "plugin", "build", folder, "-o", file).CombinedOutput()
+	if strings.Contains(string(out), "foldrun: hint: install ") {
+		t.Skipf("%s", out)
+	}
+	if err != nil {
+		t.Fatalf("%s: %v\n%s", folder, err, out)
+	}
+	wasm, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return wasm
 }
 
 // play runs the tests of a folder.

@@ -4,14 +4,14 @@ package sdk
 import (
 	"embed"
 	"fmt"
-	"path"
+	"io/fs"
 	"strings"
 )
 
 // The names of the files below new end in .txt, so that they are no part of this module. In them {{name}} is the
 // plugin's name, {{Name}} the same at the start of a sentence, {{sdk}} what the manifest says of the SDK.
 //
-//go:embed go/foldrun.go c/foldrun.h new
+//go:embed go/foldrun.go c/foldrun.h rust/foldrun.rs all:new
 var files embed.FS
 
 // A Language is one that plugins may be written in.
@@ -26,6 +26,7 @@ type Language struct {
 var Languages = []Language{
 	{"go", "go 1", "go/foldrun.go", "foldrun/foldrun.go"},
 	{"c", "c 1", "c/foldrun.h", "foldrun.h"},
+	{"rust", "rust 1", "rust/foldrun.rs", "src/foldrun.rs"},
 }
 
 // A File is one file of a project.
@@ -38,22 +39,26 @@ type File struct {
 func (l Language) Project(name string) []File {
 	fill := strings.NewReplacer("{{name}}", name, "{{Name}}", strings.ToUpper(name[:1])+name[1:], "{{sdk}}", l.sdk)
 	var project []File
-	entries, err := files.ReadDir("new/" + l.Name)
+	root := "new/" + l.Name
+	err := fs.WalkDir(files, root, func(name string, e fs.DirEntry, err error) error {
+		if err == nil && !e.IsDir() {
+			project = append(project, filled(name, strings.TrimPrefix(name, root+"/"), fill))
+		}
+		return err
+	})
 	if err != nil {
 		panic(err) // a Language is one of Languages
 	}
-	for _, e := range entries {
-		project = append(project, filled("new/"+l.Name+"/"+e.Name(), fill))
-	}
-	project = append(project, filled("new/foldrun.plugin.toml.txt", fill))
-	first := filled("new/first.txtar.txt", fill)
-	first.Path = "testdata/" + first.Path
-	project = append(project, first)
-	return append(project, File{l.at, read(l.file)})
+	project = append(project, filled("new/foldrun.plugin.toml.txt", "foldrun.plugin.toml.txt", fill))
+	project = append(project, filled("new/first.txtar.txt", "testdata/first.txtar.txt", fill))
+	return append(project, l.SDK())
 }
 
-func filled(from string, fill *strings.Replacer) File {
-	return File{strings.TrimSuffix(path.Base(from), ".txt"), []byte(fill.Replace(string(read(from))))}
+// SDK returns the SDK's one file, at its place in a plugin.
+func (l Language) SDK() File { return File{l.at, read(l.file)} }
+
+func filled(from, to string, fill *strings.Replacer) File {
+	return File{strings.TrimSuffix(to, ".txt"), []byte(fill.Replace(string(read(from))))}
 }
 
 func read(name string) []byte {
