@@ -3,14 +3,16 @@ package fuel
 // An event is an instruction of a body that ends a straight stretch, or that the meter rewrites. What lies between two
 // events is executed whole or, after a trap, not to its end.
 type event struct {
-	at, end  int   // the instruction's bytes
-	op       byte  // its opcode; for bulk instructions the one after 0xfc, with eventBulk
-	bulk     bool  // charged by length
-	block    int32 // the block that it opens, closes or branches to; for br_table the first of its labels
-	labels   int32 // br_table: how many
-	straight int64 // cost of the instructions since the event before
-	in       int32 // the innermost block that is open before it
-	charge   int64 // what is charged after the event
+	at, end  int    // the instruction's bytes
+	op       byte   // its opcode; for bulk instructions the one after 0xfc, with eventBulk
+	bulk     bool   // charged by length
+	block    int32  // the block that it opens, closes or branches to; for br_table the first of its labels
+	labels   int32  // br_table: how many
+	straight int64  // cost of the instructions since the event before
+	in       int32  // the innermost block that is open before it
+	charge   int64  // what is charged after the event
+	read     uint64 // slots that are read since the event before, and not written before that
+	wrote    uint64 // slots that are written since the event before
 }
 
 // A block is a block, loop, if or, as block 0, the function itself.
@@ -18,15 +20,21 @@ type block struct {
 	op       byte
 	parent   int32
 	hasElse  bool
-	targeted bool  // some branch names it
-	checked  bool  // there is a check after its end
-	arity    int   // values that a branch to it carries
-	params   int   // values that it takes from the stack
-	setsAt   int   // local.sets before it
-	merge    int64 // what it costs to arrive at its label: values that may have to be moved
-	atLabel  int64 // cost from its label on to the next checks
-	atElse   int64 // if: cost from its else on
-	elseAt   int   // and the event of that else
+	targeted bool    // some branch names it
+	checked  bool    // there is a check after its end
+	arity    int     // values that a branch to it carries
+	params   int     // values that it takes from the stack
+	setsAt   int     // local.sets before it
+	merge    int64   // what it costs to arrive at its label: values that may have to be moved
+	atLabel  int64   // cost from its label on to the next checks
+	atElse   int64   // if: cost from its else on
+	elseAt   int     // and the event of that else
+	calls    bool    // there is a call in it
+	region   int32   // the loop or function around it that has its fuel in a local, or none
+	exits    []int32 // of such a loop: the blocks to which a br_if or br_table within leaves it
+	wrote    uint64  // slots that are written within it
+	live     uint64  // slots that are live at its label
+	liveElse uint64  // if: at its else
 }
 
 // body is the scan of one function. Its slices are used again for the next.
@@ -42,13 +50,19 @@ type body struct {
 	calls  bool
 	marks  int // blocks that are checked
 	bulks  bool
-	code   int   // where the instructions begin
-	run    int64 // cost since the last event
+	code   int    // where the instructions begin
+	run    int64  // cost since the last event
+	loops  bool   // some loop has a check that is left for the next slice
+	kinds  []byte // types of the locals
+	slots  slots
+	tight  bool // one of them has no call in it
 }
 
 // scan reads the body that r holds.
 func (b *body) scan(m *module, t *funcType, r *reader) {
-	*b = body{events: b.events[:0], blocks: b.blocks[:0], open: b.open[:0], labels: b.labels[:0], locals: len(t.params)}
+	b.slots.reset()
+	*b = body{events: b.events[:0], blocks: b.blocks[:0], open: b.open[:0], labels: b.labels[:0], locals: len(t.params),
+		kinds: append(b.kinds[:0], t.params...), slots: b.slots}
 	b.readLocals(m, r)
 	b.code = r.at
 	b.wide = b.wide || hasVector(t.params) || hasVector(t.results)
@@ -70,8 +84,12 @@ func (b *body) readLocals(m *module, r *reader) {
 			return
 		}
 		b.locals += int(k)
-		if r.valueType() == typeV128 {
+		kind := r.valueType()
+		if kind == typeV128 {
 			b.wide = true
+		}
+		for range k {
+			b.kinds = append(b.kinds, kind)
 		}
 	}
 }
@@ -100,8 +118,9 @@ func (b *body) event(at, end int, op byte, block int32) *event {
 	if len(b.open) > 0 {
 		in = b.open[len(b.open)-1]
 	}
-	b.events = append(b.events, event{at: at, end: end, op: op, block: block, straight: b.run, in: in})
-	b.run = 0
+	b.events = append(b.events, event{at: at, end: end, op: op, block: block, straight: b.run, in: in,
+		read: b.slots.read, wrote: b.slots.wrote})
+	b.run, b.slots.read, b.slots.wrote = 0, 0, 0
 	return &b.events[len(b.events)-1]
 }
 
@@ -114,9 +133,9 @@ func (b *body) instruction(m *module, t *funcType, r *reader) {
 	case immNone:
 		b.values++
 	case immLocalGet:
-		r.index(b.locals, "local")
+		b.get(r.index(b.locals, "local"))
 	case immLocalSet:
-		r.index(b.locals, "local")
+		b.set(r.index(b.locals, "local"))
 		b.sets++
 	case immGlobal:
 		r.index(m.globals, "global")
@@ -222,6 +241,7 @@ func (b *body) call(m *module, r *reader, o op) {
 	b.calls = true
 	b.values += len(t.params) + len(t.results)
 	b.run += int64(o.weight) + int64(len(t.params)+len(t.results))
+	b.blocks[b.open[len(b.open)-1]].calls = true
 }
 
 // hostCall is what a call of an imported function costs more than one of the module's own.

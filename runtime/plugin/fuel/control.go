@@ -1,5 +1,7 @@
 package fuel
 
+import "math/bits"
+
 // control reads an instruction that begins, ends or leaves a block.
 func (b *body) control(m *module, r *reader, at int, c byte) {
 	weight := int64(plain[c].weight)
@@ -45,6 +47,9 @@ func (b *body) begin(m *module, r *reader, at int, c byte) {
 		arity = params
 	}
 	b.run += int64(plain[c].weight)
+	if c == 0x03 {
+		b.slots.loops++
+	}
 	id := b.push(c, params, arity)
 	if c != 0x02 {
 		b.event(at, r.at, c, id)
@@ -95,7 +100,24 @@ func (b *body) close(at, end int) {
 		k.merge = int64(moved) / movesPerFuel
 		b.values += moved
 	}
+	if k.op == 0x03 {
+		b.endOfLoop(k)
+	}
+	if k.parent >= 0 {
+		b.blocks[k.parent].wrote |= k.wrote
+		b.blocks[k.parent].calls = b.blocks[k.parent].calls || k.calls
+	}
 	b.event(at, end, 0x0b, id)
+}
+
+func (b *body) endOfLoop(k *block) {
+	b.slots.loops--
+	if !k.wrapped() {
+		return
+	}
+	b.loops = true
+	b.tight = b.tight || !k.calls
+	b.values += bits.OnesCount64(k.wrote) // renewed where it is left for the next slice
 }
 
 // movesPerFuel is how many values are moved, where ways meet, for one fuel.

@@ -13,6 +13,7 @@ package fuel
 //   - Where the dearer way begins at a block's end, which other ways reach too, that end is marked, and the next pass
 //     puts a check there that charges all that follows. Marks of the last pass come too late: then the dearer counts.
 func (b *body) charge(slack int64) (entry int64) {
+	b.liveness()
 	for range passes {
 		marked := b.marks
 		entry = b.pass(slack)

@@ -80,7 +80,7 @@
 //
 // A check must come back to where it stood. With the call inside the loop, wazero stores each local that the loop changes
 // to the stack in each turn, for the sake of a call that is almost never made: 12 to 20 % in all. So the loop is left for
-// the call, and entered again:
+// the call, and entered again with other values, which are equal:
 //
 //	block (result ...)           ;; to here when the loop has ended
 //	  loop                       ;; to here with the next slice
@@ -92,13 +92,21 @@
 //	      end
 //	      br 2
 //	    end
+//	    x = x + 0                ;; for each local that the loop writes and that is live at its head
 //	    call refill              ;; traps when nothing is left
 //	    br 0
 //	  end
 //	  unreachable
 //	end
 //
-// A loop that takes values from the stack could not be entered again: there the call stands inside.
+// Of the local's two values only the second is there across the call, and is stored (live.go). A loop that takes values from the stack could not be entered again: there the call stands inside.
+//
+// # Where is the fuel in a local?
+//
+// In the outermost loops that call nothing, and in functions that have such a loop and call nothing (region.go). A global
+// is loaded and stored by each check, and the next one waits for that. Where the region is left, and before refill is
+// called, the local goes to the global. So after a trap within, the exports do not say what the turns since have used;
+// but they say whether the fuel ran out.
 //
 // # Why is the dearest way charged, and not each basic block?
 //

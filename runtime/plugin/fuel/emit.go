@@ -27,6 +27,8 @@ type emitter struct {
 	out                  []byte
 	body                 []byte  // of the function in hand
 	places               []int32 // and where the labels of its blocks are
+	local                uint32  // of its fuel, in loops without calls
+	cached               bool    // whether that is in use
 }
 
 func (w *emitter) bytes(b ...byte) { w.body = append(w.body, b...) }
@@ -70,17 +72,20 @@ func (w *emitter) belowZero() {
 
 // check tests in the place where it stands.
 func (w *emitter) check() {
-	w.global(globalGet, w.fuel)
+	w.getFuel()
 	w.belowZero()
-	w.bytes(0x04, 0x40, 0x10) // if call
-	w.u32(w.refill)
+	w.bytes(0x04, 0x40) // if
+	w.call(w.refill)
 	w.bytes(0x0b)
 }
 
 // charge takes what is due; the next test sees whether it was there.
 func (w *emitter) charge(n int64) {
 	if n != 0 {
-		w.take(w.fuel, n+checkCost)
+		w.getFuel()
+		w.i64(n + checkCost)
+		w.bytes(0x7d) // i64.sub
+		w.setFuel()
 	}
 }
 
@@ -92,8 +97,9 @@ func (w *emitter) enter(charge, frame int64) {
 	if frame > 0 {
 		w.take(w.depth, frame)
 	}
+	w.load()
 	w.bytes(0x03, 0x40, 0x02, 0x40) // loop block
-	w.global(globalGet, w.fuel)
+	w.getFuel()
 	if frame > 0 {
 		w.global(globalGet, w.depth)
 		w.bytes(0x84) // i64.or
@@ -103,29 +109,47 @@ func (w *emitter) enter(charge, frame int64) {
 	w.charge(charge)
 }
 
-// again ends what enter or loop began: to the block's end in want of fuel or stack, and then to the beginning.
+// again ends what enter or loop began, after the block that is left in want of fuel or stack: to the beginning again.
 func (w *emitter) again() {
-	w.bytes(0x0b, 0x10) // end call
-	w.u32(w.refill)
+	w.call(w.refill)
 	w.bytes(0x0c, 0, 0x0b, 0x00) // br end unreachable
 }
 
 // loop opens a loop that has a check at its head. op is the instruction, whole.
-func (w *emitter) loop(op []byte, charge int64) {
+func (w *emitter) loop(k *block, op []byte, charge int64) {
 	w.bytes(0x02)
 	w.bytes(op[1:]...)
+	for range k.exits {
+		w.bytes(0x02, 0x40)
+	}
 	w.bytes(0x03, 0x40, 0x02, 0x40)
 	w.bytes(op...)
-	w.global(globalGet, w.fuel)
+	w.getFuel()
 	w.belowZero()
 	w.bytes(0x0d, 1)
 	w.charge(charge)
 }
 
 // endLoop closes it.
-func (w *emitter) endLoop() {
-	w.bytes(0x0b, 0x0c, 2) // end br
+func (w *emitter) endLoop(b *body, k *block, id int32) {
+	w.bytes(0x0b) // end
+	if k.region == id {
+		w.save()
+	}
+	w.bytes(0x0c) // br
+	w.u32(uint32(2 + len(k.exits)))
+	w.bytes(0x0b) // end
+	w.renew(b, k.live&k.wrote)
 	w.again()
+	for i := len(k.exits) - 1; i >= 0; i-- {
+		w.bytes(0x0b) // end
+		w.save()
+		w.bytes(0x0c) // br
+		w.u32(uint32(w.places[k.parent] + 1 + int32(i) - w.places[k.exits[i]]))
+	}
+	if k.region == id {
+		w.cached = false
+	}
 	w.bytes(0x0b)
 }
 
@@ -150,6 +174,7 @@ func (w *emitter) function(t *funcType, b *body, r []byte, start, end int, entry
 		frame = b.frame()
 	}
 	w.place(b)
+	w.cached = b.blocks[0].region == 0
 	w.enter(entry, frame)
 	w.bytes(0x02) // block: so that a branch out of the function leads to where the depth is given back
 	w.blockType(t)
@@ -161,10 +186,11 @@ func (w *emitter) function(t *funcType, b *body, r []byte, start, end int, entry
 		from = e.end
 	}
 	w.body = append(w.body, r[from:end]...)
+	w.save()
 	if b.calls {
 		w.leave(frame)
 	}
-	w.bytes(0x0f) // return
+	w.bytes(0x0f, 0x0b) // return end
 	w.again()
 	w.bytes(0x0b)
 	w.out = binary.AppendUvarint(w.out, uint64(len(w.body)))
@@ -181,26 +207,33 @@ func (w *emitter) event(b *body, e *event, op []byte) {
 	case e.bulk:
 		w.length(b, e.op)
 		w.bytes(op...)
-	case e.op == 0x0f && b.calls: // return
+	case e.op == 0x0f && (b.calls || w.cached): // return
+		w.exit(b, e, 0)
 		w.bytes(0x0c)
-		w.label(e.in, 0)
+		w.label(b, e, 0)
 	case e.op == 0x0c, e.op == 0x0d: // br br_if
+		w.exit(b, e, e.block)
 		w.bytes(e.op)
-		w.label(e.in, e.block)
+		w.label(b, e, e.block)
 	case e.op == 0x0e: // br_table
+		w.exit(b, e, b.labels[e.block:e.block+e.labels]...)
 		w.bytes(e.op)
 		w.u32(uint32(e.labels - 1))
 		for _, id := range b.labels[e.block : e.block+e.labels] {
-			w.label(e.in, id)
+			w.label(b, e, id)
 		}
 	case e.op == 0x03 && k.wrapped(): // loop
-		w.loop(op, e.charge)
+		if k.region == e.block {
+			w.cached = true
+			w.load()
+		}
+		w.loop(k, op, e.charge)
 		return
 	case e.op == 0x03 && k.targeted:
 		w.bytes(op...)
 		w.check()
 	case e.op == 0x0b && k.wrapped():
-		w.endLoop()
+		w.endLoop(b, k, e.block)
 	default:
 		w.bytes(op...)
 	}
@@ -210,11 +243,12 @@ func (w *emitter) event(b *body, e *event, op []byte) {
 // place works out where each block's label is among all that are open.
 func (w *emitter) place(b *body) {
 	w.places = w.places[:0]
+	b.regions()
 	for i := range b.blocks {
 		k := &b.blocks[i]
 		switch {
 		case i > 0 && k.wrapped():
-			w.places = append(w.places, w.places[k.parent]+4)
+			w.places = append(w.places, w.places[k.parent]+4+int32(len(k.exits)))
 		case i > 0:
 			w.places = append(w.places, w.places[k.parent]+1)
 		default:
@@ -223,27 +257,30 @@ func (w *emitter) place(b *body) {
 	}
 }
 
-// label writes the label of block id, as seen from within block in.
-func (w *emitter) label(in, id int32) { w.u32(uint32(w.places[in] - w.places[id])) }
-
 // locals writes the declarations of the locals, with one more for the length of bulk instructions: it comes after all
 // others.
 func (w *emitter) locals(b *body, wasm []byte, start int) {
-	if !b.bulks {
-		w.body = append(w.body, wasm[start:b.code]...)
-		return
+	var more []byte
+	n := uint32(0)
+	if b.bulks {
+		more = append(more, 1, typeI32)
+		n++
+	}
+	if w.local = uint32(b.locals) + n; b.tight {
+		more = append(more, 1, typeI64)
+		n++
 	}
 	r := reader{b: wasm[:b.code], at: start}
-	w.u32(r.u32() + 1)
+	w.u32(r.u32() + n)
 	w.body = append(w.body, wasm[r.at:b.code]...)
-	w.bytes(1, typeI32)
+	w.body = append(w.body, more...)
 }
 
 // length charges for the length that is on top of the stack, and leaves it there.
 func (w *emitter) length(b *body, op byte) {
 	w.bytes(0x22) // local.tee
 	w.u32(uint32(b.locals))
-	w.global(globalGet, w.fuel)
+	w.getFuel()
 	w.bytes(0x20) // local.get
 	w.u32(uint32(b.locals))
 	w.bytes(0xad) // i64.extend_i32_u: what is charged is below 2^42
@@ -256,17 +293,16 @@ func (w *emitter) length(b *body, op byte) {
 		w.bytes(0x86) // i64.shl
 	}
 	w.bytes(0x7d) // i64.sub
-	w.global(globalSet, w.fuel)
+	w.setFuel()
 	if splits[op] == "" {
 		w.check()
 		return
 	}
-	w.global(globalGet, w.fuel)
+	w.getFuel()
 	w.belowZero()
 	w.bytes(0x04) // if
 	w.body = appendSigned(w.body, int64(w.typeIndex(threeI32, threeI32)))
-	w.bytes(0x10) // call
-	w.u32(w.long(op))
+	w.call(w.long(op))
 	w.bytes(0x0b)
 }
 

@@ -10,7 +10,8 @@ import (
 // charge differently, and so give another verdict on a record that is near its limit.
 //
 // History: 1, the first. 2: fuel comes in slices, a test is made before what it is for is charged, loads cost 4 and stores 2.
-const Version = 2
+// 3: a trap in a loop without calls is never taken for want of fuel, even where the last charge was not there.
+const Version = 3
 
 // What the meter appends to a module's exports: three mutable i64 globals, which the host sets before each call.
 const (

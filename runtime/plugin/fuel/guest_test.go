@@ -125,6 +125,7 @@ type guest struct {
 	buffer, transform api.Function
 	arena, room       uint32
 	stack             [2]uint64
+	slice             int64 // of fuel, that a call begins with
 	out               abi.Out
 }
 
@@ -134,7 +135,7 @@ func (e *engine) start() *guest {
 	if err != nil {
 		e.t.Fatal(err)
 	}
-	g := &guest{t: e.t, Module: m, buffer: m.ExportedFunction(abi.ExportBuffer), transform: m.ExportedFunction(abi.ExportTransform)}
+	g := &guest{t: e.t, Module: m, slice: fuel.DefaultSlice, buffer: m.ExportedFunction(abi.ExportBuffer), transform: m.ExportedFunction(abi.ExportTransform)}
 	g.fuel, _ = m.ExportedGlobal(fuel.FuelGlobal).(api.MutableGlobal)
 	g.reserve, _ = m.ExportedGlobal(fuel.ReserveGlobal).(api.MutableGlobal)
 	g.depth, _ = m.ExportedGlobal(fuel.DepthGlobal).(api.MutableGlobal)
@@ -149,8 +150,8 @@ func (e *engine) start() *guest {
 
 func (g *guest) refuel(n uint64) {
 	if g.fuel != nil {
-		g.fuel.Set(fuel.DefaultSlice)
-		g.reserve.Set(n - fuel.DefaultSlice)
+		g.fuel.Set(uint64(g.slice))
+		g.reserve.Set(n - uint64(g.slice))
 	}
 }
 

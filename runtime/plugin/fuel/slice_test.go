@@ -15,7 +15,7 @@ import (
 // uses, and where it runs dry stay the same.
 func TestSlices(t *testing.T) {
 	u := someCities(t, 300, false)
-	for _, name := range []string{"go", "by-country", "rekey"} {
+	for _, name := range names(realModules(t)) {
 		var answers [][]byte
 		var used []int64
 		for _, slice := range []int{1, 1000, fuel.DefaultSlice, 1 << 40} {
@@ -24,6 +24,7 @@ func TestSlices(t *testing.T) {
 				t.Fatal(err)
 			}
 			g := compile(t, metered, wazero.NewRuntimeConfig()).start()
+			g.slice = int64(min(slice, fuel.DefaultSlice))
 			sum := int64(0)
 			for _, recs := range frames(u.Len(), 64) {
 				sum += g.call(u, recs)
@@ -53,6 +54,37 @@ func TestSlices(t *testing.T) {
 		if ended[0] != ended[1] {
 			t.Errorf("%s ended with %d of fuel and stack left, in one slice with %d", name, ended[0], ended[1])
 		}
+	}
+}
+
+// TestTrapNearTheEnd: whether a trap in a loop without calls is taken for want of fuel does not depend on the slices, with
+// as little fuel as there may be.
+func TestTrapNearTheEnd(t *testing.T) {
+	wasm := body("\x03\x40\x20\x00\x41\x01\x6a\x22\x00\x41\x05\x48\x0d\x00\x00\x0b", "\x01\x01\x7f") // five turns, and unreachable
+	dry, own := 0, 0
+	for n := range int64(256) {
+		var without [2]bool
+		for i, slice := range []int{1, 1 << 40} {
+			m := instantiate(t, wasm, fuel.Limits{Slice: slice})
+			refillFrom(m, min(n, int64(slice)), n, 1<<20)
+			if _, err := m.ExportedFunction("run").Call(ctx); err == nil {
+				t.Fatal("it ended well")
+			}
+			fuelLeft, _ := left(m)
+			without[i] = fuelLeft < 0
+			m.Close(ctx)
+		}
+		if without[0] != without[1] {
+			t.Errorf("with %d fuel, for want of it: %v in small slices, %v in one", n, without[0], without[1])
+		}
+		if without[0] {
+			dry++
+		} else {
+			own++
+		}
+	}
+	if dry == 0 || own == 0 {
+		t.Errorf("%d traps for want of fuel, %d others", dry, own)
 	}
 }
 

@@ -148,10 +148,11 @@ type side struct {
 	runtime wazero.Runtime
 	named   map[string]api.Module
 	last    api.Module
+	slice   int64 // of fuel, that a call begins with
 }
 
 func newSide(t *testing.T, spectest []byte, features api.CoreFeatures) *side {
-	s := &side{runtime: wazero.NewRuntimeWithConfig(ctx, wazero.NewRuntimeConfig().WithCoreFeatures(features)), named: map[string]api.Module{}}
+	s := &side{runtime: wazero.NewRuntimeWithConfig(ctx, wazero.NewRuntimeConfig().WithCoreFeatures(features)), named: map[string]api.Module{}, slice: fuel.DefaultSlice}
 	t.Cleanup(func() { s.runtime.Close(ctx) })
 	if _, err := s.runtime.InstantiateWithConfig(ctx, spectest, wazero.NewModuleConfig()); err != nil {
 		t.Fatal(err)
@@ -191,7 +192,7 @@ func (s *side) act(c specCommand) ([]uint64, error) {
 	if c.Action.Type == "get" {
 		return []uint64{m.ExportedGlobal(c.Action.Field).Get()}, nil
 	}
-	refill(m, plenty, plenty)
+	refillFrom(m, s.slice, plenty, plenty)
 	return m.ExportedFunction(c.Action.Field).Call(ctx, c.args()...)
 }
 
@@ -204,7 +205,10 @@ func (c specCommand) args() (args []uint64) {
 
 // refill sets fuel and depth of a metered module.
 func refill(m api.Module, fuelLeft, depthLeft int64) {
-	slice := min(fuelLeft, fuel.DefaultSlice)
+	refillFrom(m, min(fuelLeft, fuel.DefaultSlice), fuelLeft, depthLeft)
+}
+
+func refillFrom(m api.Module, slice, fuelLeft, depthLeft int64) {
 	for name, n := range map[string]int64{fuel.FuelGlobal: slice, fuel.ReserveGlobal: fuelLeft - slice, fuel.DepthGlobal: depthLeft} {
 		if g, ok := m.ExportedGlobal(name).(api.MutableGlobal); ok {
 			g.Set(uint64(n))
@@ -229,6 +233,10 @@ func runSpec(t *testing.T, file string, spectest []byte) (n specCounts) {
 		features = api.CoreFeaturesV1 // what is invalid there may be valid now
 	}
 	a, b := newSide(t, spectest, features), newSide(t, spectest, features)
+	dry := newSide(t, spectest, features) // metered, with a new slice at every check
+	dry.slice = -1
+	dryLimits := specLimits
+	dryLimits.Slice = 1
 	for i, c := range f.Commands {
 		what := fmt.Sprintf("line %d, %s", c.Line, c.Type)
 		if c.ModuleType == "text" {
@@ -254,6 +262,11 @@ func runSpec(t *testing.T, file string, spectest []byte) (n specCounts) {
 			if ok, err2 := b.start(metered, c, as); !ok || (err == nil) != (err2 == nil) {
 				t.Errorf("%s: %s: %v, metered %v", what, c.Filename, err, err2)
 			}
+			if metered, err3 := fuel.Meter(wasm, dryLimits); err3 != nil {
+				t.Errorf("%s: %s: %v in small slices", what, c.Filename, err3)
+			} else if ok, err3 := dry.start(metered, c, as); !ok || (err == nil) != (err3 == nil) {
+				t.Errorf("%s: %s: %v, in small slices %v", what, c.Filename, err, err3)
+			}
 			n.modules++
 		case "action", "assert_return":
 			want, err := a.act(c)
@@ -261,12 +274,16 @@ func runSpec(t *testing.T, file string, spectest []byte) (n specCounts) {
 			if err != nil || err2 != nil || !same(a, c, want, got) {
 				t.Errorf("%s %s(%v): %x %v, metered %x %v", what, c.Action.Field, c.Action.Args, want, err, got, err2)
 			}
+			if got, err3 := dry.act(c); err3 != nil || !same(a, c, want, got) || used(b, c) != used(dry, c) {
+				t.Errorf("%s %s(%v): %x for %d fuel, in small slices %x %v for %d", what, c.Action.Field, c.Action.Args, want, used(b, c), got, err3, used(dry, c))
+			}
 			n.returns++
 		case "assert_trap":
 			_, err := a.act(c)
 			_, err2 := b.act(c)
-			if firstLine(err) != firstLine(err2) || err == nil {
-				t.Errorf("%s %s: %v, metered %v", what, c.Action.Field, err, err2)
+			_, err3 := dry.act(c)
+			if firstLine(err) != firstLine(err2) || firstLine(err) != firstLine(err3) || err == nil {
+				t.Errorf("%s %s: %v, metered %v, in small slices %v", what, c.Action.Field, err, err2, err3)
 			}
 			n.traps++
 		case "assert_exhaustion":
@@ -301,13 +318,24 @@ func runSpec(t *testing.T, file string, spectest []byte) (n specCounts) {
 			}
 			_, err1 := a.runtime.Instantiate(ctx, wasm)
 			_, err2 := b.runtime.Instantiate(ctx, metered)
-			if (err1 == nil) != (err2 == nil) {
-				t.Errorf("%s: %v, metered %v", what, err1, err2)
+			_, err3 := dry.runtime.Instantiate(ctx, metered)
+			if (err1 == nil) != (err2 == nil) || (err1 == nil) != (err3 == nil) {
+				t.Errorf("%s: %v, metered %v, %v", what, err1, err2, err3)
 			}
 			n.unlinked++
 		}
 	}
 	return n
+}
+
+// used returns the fuel that the last call of a module used.
+func used(s *side, c specCommand) int64 {
+	m := s.module(c.Action.Module)
+	if m.ExportedGlobal(fuel.FuelGlobal) == nil { // it is not metered: the host's own
+		return 0
+	}
+	fuelLeft, _ := left(m)
+	return plenty - fuelLeft
 }
 
 func firstLine(err error) string {
