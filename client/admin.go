@@ -16,7 +16,7 @@ func (c *Client) Rebuild(ctx context.Context, fold string) (*FoldStatus, error) 
 	return s, c.act(ctx, fold, "rebuild", nil, s)
 }
 
-// Resume has a fold go on that stopped, or whose build did. With acceptLoss, what stopped it for the sake of rows that
+// Resume has a fold go on that stopped or is paused, or whose build stopped. With acceptLoss, what stopped it for the sake of rows that
 // would be lost is accepted. It returns how the fold stands once it shows what becomes of it, or after some seconds: it
 // may have stopped again.
 func (c *Client) Resume(ctx context.Context, fold string, acceptLoss bool) (*FoldStatus, error) {
@@ -26,6 +26,13 @@ func (c *Client) Resume(ctx context.Context, fold string, acceptLoss bool) (*Fol
 	}
 	s := new(FoldStatus)
 	return s, c.act(ctx, fold, "resume", q, s)
+}
+
+// Pause has a fold stop following its stream until Resume, through restarts; reads go on. It returns how the fold stands
+// once it does, or after some seconds.
+func (c *Client) Pause(ctx context.Context, fold string) (*FoldStatus, error) {
+	s := new(FoldStatus)
+	return s, c.act(ctx, fold, "pause", nil, s)
 }
 
 // Repair has the source keys of a fold compared with those of its stream, and what differs mended.

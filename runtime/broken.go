@@ -16,8 +16,11 @@ func Broken(dir *store.Dir, name string, why error, log *slog.Logger) *Fold {
 	return &Fold{opt: FoldOptions{Name: name}, dir: dir, log: log.With("fold", name), moved: make(chan struct{}), commands: make(chan command), broken: why}
 }
 
-// openBroken opens the current generation, if there is one, to be read.
-func (f *Fold) openBroken() {
+// openIdle opens the current generation, if there is one, to be read.
+func (f *Fold) openIdle() {
+	if f.cur != nil {
+		return
+	}
 	have, err := f.dir.Current(f.opt.Name)
 	if err == nil && have == "" {
 		return

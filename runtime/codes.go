@@ -15,6 +15,7 @@ const (
 	CodeBudget         = "error_budget"       // more records failed than error_budget allows
 	CodeQuarantineFull = "quarantine_full"    // what failed takes more room than quarantine has
 	CodeHeld           = "switch_held"        // what is to replace the rows holds too few of them
+	CodePaused         = "paused"             // an operator paused the fold
 	CodeConnection     = "nats_connection"    // the connection to NATS could not be set up
 )
 

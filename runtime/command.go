@@ -2,28 +2,42 @@ package runtime
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"time"
 
 	"github.com/foldrun/foldrun/hint"
 )
 
 // A command is what an operator asks of a fold.
 type command struct {
-	rebuild bool // else: resume
-	accept  bool
-	reply   chan error
+	do     verb
+	accept bool // of verbResume
+	reply  chan error
 }
+
+type verb int
+
+const (
+	verbResume verb = iota
+	verbRebuild
+	verbPause
+)
 
 // Rebuild has the fold build a generation anew from its stream, beside the one that serves, and switch to it if the
 // gates let it. One that is held, or failed, is dropped first. It returns once that is under way, and a restart goes on
 // with it.
-func (f *Fold) Rebuild(ctx context.Context) error { return f.ask(ctx, command{rebuild: true}) }
+func (f *Fold) Rebuild(ctx context.Context) error { return f.ask(ctx, command{do: verbRebuild}) }
 
-// Resume has a fold that stopped, or whose build did, go on. With accept, the operator accepts what that loses: a switch
+// Resume has a fold that stopped or is paused, or whose build stopped, go on. With accept, the operator accepts what that loses: a switch
 // that is held is made, and a stream with another history is followed. It returns once that is under way.
 func (f *Fold) Resume(ctx context.Context, accept bool) error {
 	return f.ask(ctx, command{accept: accept})
 }
+
+// Pause has the fold stop following its source, until Resume, through restarts. Reads go on; what is being built is built
+// on after the pause. It returns once that is noted; what was read is finished after it.
+func (f *Fold) Pause(ctx context.Context) error { return f.ask(ctx, command{do: verbPause}) }
 
 func (f *Fold) ask(ctx context.Context, c command) error {
 	if f.broken != nil {
@@ -38,13 +52,29 @@ func (f *Fold) ask(ctx context.Context, c command) error {
 	return <-c.reply
 }
 
-// obey carries out a command while the fold runs. Where it refuses, the fold goes on; where it fails, part of it may be
-// done, and the fold ends.
-func (s *supervisor) obey(ctx context.Context, c command) (refused, failed error) {
+// obey carries out a command while the fold runs, and replies. Its error ends the fold.
+func (s *supervisor) obey(c command) error {
+	refused, end := s.carryOut(c)
 	switch {
-	case c.rebuild && s.next != nil && s.held == nil:
+	case isPaused(end):
+		c.reply <- nil
+	case end != nil:
+		c.reply <- end
+	default:
+		c.reply <- refused
+	}
+	return end
+}
+
+// carryOut carries out a command. Where it refuses, the fold goes on. An end is that the fold is paused, or that the
+// command failed: part of it may be done then.
+func (s *supervisor) carryOut(c command) (refused, end error) {
+	switch {
+	case c.do == verbPause:
+		return s.suspend()
+	case c.do == verbRebuild && s.next != nil && s.held == nil:
 		return hint.Error(fmt.Errorf("fold %s: generation %s is being built already", s.opt.Name, s.next.db.Generation()), "foldrun status says how far it is"), nil
-	case c.rebuild:
+	case c.do == verbRebuild:
 		if err := s.drop(); err != nil {
 			return nil, &Stop{CodeStore, err}
 		}
@@ -93,9 +123,9 @@ func (f *Fold) restart(ctx context.Context) bool {
 	for {
 		select {
 		case c := <-f.commands:
-			err := f.revive(c)
+			run, err := f.revive(c)
 			c.reply <- err
-			if err == nil {
+			if run {
 				return true
 			}
 		case <-ctx.Done():
@@ -104,16 +134,62 @@ func (f *Fold) restart(ctx context.Context) bool {
 	}
 }
 
-// revive readies a fold that stopped to run as a command says. What it asks for is on disk when it returns.
-func (f *Fold) revive(c command) error {
-	if c.rebuild {
-		if err := f.order(); err != nil {
-			return err
+// suspend notes that the fold is paused, and returns why it ends; refused where that cannot be noted.
+func (f *Fold) suspend() (refused, paused error) {
+	now := time.Now()
+	if err := f.dir.Pause(f.opt.Name, now); err != nil {
+		return err, nil
+	}
+	return nil, f.pausedSince(now.UTC().Format(time.RFC3339))
+}
+
+func (f *Fold) pausedSince(since string) *Stop {
+	return &Stop{CodePaused, hint.Error(fmt.Errorf("an operator paused it at %s", since), "foldrun resume %s", f.opt.Name)}
+}
+
+// paused returns why the fold does not run, if an operator paused it.
+func (f *Fold) paused() error {
+	since, paused, err := f.dir.Paused(f.opt.Name)
+	switch {
+	case err != nil:
+		return &Stop{CodeStore, err}
+	case paused:
+		return f.pausedSince(since)
+	}
+	return nil
+}
+
+// isPaused says whether an error is that an operator paused a fold.
+func isPaused(err error) bool {
+	var stop *Stop
+	return errors.As(err, &stop) && stop.Code == CodePaused
+}
+
+// revive readies a fold that stopped to run as a command says, if it is to. What the command asks for is on disk when it
+// returns.
+func (f *Fold) revive(c command) (run bool, err error) {
+	switch {
+	case c.do == verbPause && isPaused(f.stopped):
+		return false, nil
+	case c.do == verbPause:
+		refused, paused := f.suspend()
+		if refused == nil {
+			f.stop(paused)
 		}
+		return false, refused
+	case c.do == verbRebuild && isPaused(f.stopped):
+		return false, hint.Error(fmt.Errorf("fold %s: %w", f.opt.Name, f.stopped), "foldrun resume %s, then rebuild it", f.opt.Name)
+	case c.do == verbRebuild:
+		err = f.order()
+	case isPaused(f.stopped):
+		err = f.dir.Unpause(f.opt.Name)
+	}
+	if err != nil {
+		return false, err
 	}
 	f.grant(f.stopped, c.accept)
-	f.set(func() { f.stopped = nil })
-	return nil
+	f.set(func() { f.stopped, f.held, f.cause = nil, nil, nil }) // so that none of it is taken for what comes of the command
+	return true, nil
 }
 
 // order notes that a generation is to be built anew, in place of one whose build began: the next run builds it. A fold

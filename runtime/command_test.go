@@ -62,7 +62,9 @@ func TestRebuildOutlives(t *testing.T) {
 		t.Fatalf("stopped with %s", code)
 	}
 	check(t, r.dir.Begin("f", store.Next{Generation: first + "-7", Replaces: first}))
-	check(t, r.revive(command{rebuild: true}))
+	if run, err := r.revive(command{do: verbRebuild}); !run || err != nil {
+		t.Fatal(run, err)
+	}
 	if next := must(r.dir.Next("f"))(t); next.Generation == first+"-7" || next.Replaces != first {
 		t.Errorf("asked for is %+v", next)
 	}
@@ -77,4 +79,73 @@ func TestRebuildOutlives(t *testing.T) {
 		t.Errorf("it is built again: %+v", st)
 	}
 	r.stop()
+}
+
+// TestPause pauses a fold that follows: it answers reads and stands still, also after a restart, until it is resumed. One
+// that stopped can be paused too, and stops again where it did.
+func TestPause(t *testing.T) {
+	c := newClinic(t, 1, func(o *FoldOptions) { o.OnError = OnErrorHalt })
+	c.run()
+	first := c.put("a", "ax=1")
+	c.fine(first)
+	paused := func(st Status) bool { return st.State == StatePaused }
+	for range 2 { // twice is once
+		check(t, c.Pause(t.Context()))
+		c.await("a pause", paused)
+	}
+	c.put("a", "ax=2")
+	for range 2 {
+		if st := c.Status(); st.Code != CodePaused || st.Seq != first || st.Hint != "foldrun resume f" {
+			t.Errorf("%+v", st)
+		}
+		equal(t, "rows", c.rows(0, store.Range{}), `"x" "a" "1"`)
+		if err := c.Rebuild(t.Context()); err == nil || c.Status().State != StatePaused {
+			t.Errorf("a rebuild of a fold that is paused: %v", err)
+		}
+		c.halt()
+		c.run()
+		c.await("a pause", paused)
+	}
+	check(t, c.Resume(t.Context(), true))
+	if c.accept.Load() != 0 {
+		t.Error("a loss is accepted of which nobody was told")
+	}
+	c.fine(first + 1)
+	c.put("bad", "T")
+	c.awaitStop(CodeRecordFailed)
+	check(t, c.Pause(t.Context()))
+	c.await("a pause", paused)
+	check(t, c.Resume(t.Context(), false))
+	c.awaitStop(CodeRecordFailed)
+	c.halt()
+}
+
+// TestPauseBuild pauses a fold that builds: the build goes on after the pause.
+func TestPauseBuild(t *testing.T) {
+	c := newClinic(t, 1, func(*FoldOptions) {})
+	c.run()
+	for i := range 10 {
+		c.put(fmt.Sprint("k", i), "ax=1")
+	}
+	c.fine(10)
+	c.renew()
+	held := func(st Status) bool { return st.State == StateHeld && st.Code == CodeHeld }
+	c.await("a hold", held)
+	next := c.Status().Build.Generation
+	check(t, c.Pause(t.Context()))
+	c.await("a pause", func(st Status) bool { return st.State == StatePaused })
+	check(t, c.Resume(t.Context(), false))
+	c.await("a hold", held)
+	if st := c.Status(); st.Build == nil || st.Build.Generation != next || len(c.rows(0, store.Range{})) != 10 {
+		t.Errorf("after the pause: %+v", st)
+	}
+	c.stop()
+}
+
+// halt ends the foldrun of a fold that stands still.
+func (c *clinic) halt() {
+	c.t.Helper()
+	c.end()
+	<-c.done
+	c.close()
 }

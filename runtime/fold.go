@@ -202,6 +202,10 @@ func (f *Fold) set(change func()) {
 func (f *Fold) stop(err error) {
 	code, text := Describe(err)
 	f.set(func() { f.stopped = err })
+	if code == CodePaused {
+		f.log.Info("fold paused by an operator")
+		return
+	}
 	f.log.Error("fold stopped", "code", code, "err", text, "hint", HintOf(err))
 }
 

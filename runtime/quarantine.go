@@ -68,7 +68,7 @@ func (f *Fold) grant(why error, accept bool) {
 	switch code {
 	case CodeBudget:
 		f.lifted.Store(accept)
-	case CodeRecordFailed, CodeQuarantineFull:
+	case CodeRecordFailed, CodeQuarantineFull, CodePaused:
 	default:
 		f.accept.Store(acceptance(why, accept))
 	}

@@ -16,6 +16,7 @@ const (
 	StateWaiting    = "waiting"    // for NATS, for the stream, for disk space: Code and Reason say for which
 	StateRebuilding = "rebuilding" // a generation is built beside the one that serves: Code and Reason say why, Build how far
 	StateHeld       = "held"       // what is built does not replace what serves until an operator decides: Code, Reason and Hint
+	StatePaused     = "paused"     // an operator paused it
 	StateStopped    = "stopped"    // it will not go on by itself: Code, Reason and Hint say why
 )
 
@@ -103,6 +104,10 @@ func (f *Fold) Status() Status {
 		s.Build = next.building()
 	} else if queued != "" {
 		s.Build = &BuildStatus{Generation: queued, State: StateQueued, Indexes: []IndexStatus{}}
+	}
+	if isPaused(stopped) {
+		s.why(StatePaused, stopped)
+		return s
 	}
 	if stopped != nil {
 		s.why(StateStopped, stopped)

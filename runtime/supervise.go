@@ -53,8 +53,12 @@ func (f *Fold) Run(ctx context.Context) error {
 
 func (s *supervisor) run(ctx context.Context) error {
 	if s.broken != nil {
-		s.openBroken()
+		s.openIdle()
 		return s.broken
+	}
+	if err := s.paused(); err != nil {
+		s.openIdle()
+		return err
 	}
 	if err := s.open(ctx); err != nil {
 		return err
@@ -99,12 +103,7 @@ func (s *supervisor) step(ctx context.Context, tick <-chan time.Time) error {
 	case <-tick:
 		return s.gate()
 	case c := <-s.commands:
-		refused, failed := s.obey(ctx, c)
-		if failed != nil {
-			refused = failed
-		}
-		c.reply <- refused
-		return failed
+		return s.obey(c)
 	}
 }
 

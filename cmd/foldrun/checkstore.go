@@ -76,6 +76,12 @@ func (k *checker) store(name string) {
 		return
 	}
 	defer dir.Close()
+	since, paused, err := dir.Paused(name)
+	if err != nil {
+		k.problem(err)
+	} else if paused {
+		k.fact("fold %s: paused since %s: foldrun resume %s", name, since, name)
+	}
 	generation, err := dir.Current(name)
 	switch {
 	case err != nil:

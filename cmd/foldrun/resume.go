@@ -15,8 +15,8 @@ func resumeCommand() *cobra.Command {
 	var accept bool
 	c := &cobra.Command{
 		Use:   "resume FOLD",
-		Short: "Have a fold that stopped go on",
-		Long: `Have the running foldrun try again with a fold that stopped, or whose build did. Nothing is lost by that: what stopped
+		Short: "Have a fold that stopped or is paused go on",
+		Long: `Have the running foldrun try again with a fold that stopped or is paused, or whose build stopped. Nothing is lost by that: what stopped
 it stops it again if it is still there: some seconds are waited for that, and the exit code is 1 then.
 
 With --accept-loss, accept what it stopped for: a stream that holds another history is folded as it is, a generation that

@@ -28,6 +28,7 @@ var commands = []func() *cobra.Command{
 	verifyCommand,
 	quarantineCommand,
 	rebuildCommand,
+	pauseCommand,
 	resumeCommand,
 	pluginCommand,
 	versionCommand,

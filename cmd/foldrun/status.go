@@ -71,7 +71,7 @@ func printStatus(out io.Writer, s *client.Status) error {
 
 // lagOf returns how far a fold is behind, or a dash where nobody knows: one that does not follow has no lag of 0.
 func lagOf(f client.FoldStatus) string {
-	if f.State == "stopped" || f.LastSeq == 0 {
+	if f.State == "stopped" || f.State == "paused" || f.LastSeq == 0 {
 		return "-"
 	}
 	lag := fmt.Sprint(f.Lag)

@@ -23,6 +23,7 @@ type operated interface {
 	Fold
 	Rebuild(ctx context.Context) error
 	Resume(ctx context.Context, accept bool) error
+	Pause(ctx context.Context) error
 	sweeper
 }
 
@@ -39,6 +40,7 @@ func NewAdmin(o Options) *Admin {
 	a := &Admin{s}
 	a.action("rebuild", a.rebuild)
 	a.action("resume", a.resume)
+	a.action("pause", a.pause)
 	a.action("repair", a.repair)
 	a.action("quarantine/retry", a.retry)
 	s.route("/", a.nothing)
@@ -124,6 +126,20 @@ func (a *Admin) resume(r *http.Request, f Fold) (any, error) {
 		return nil, err
 	}
 	return settled(r.Context(), x, goesOn(x.Status().Seq)), nil
+}
+
+func (a *Admin) pause(r *http.Request, f Fold) (any, error) {
+	x, err := operatedFold(f)
+	if err == nil {
+		err = parse(r).done()
+	}
+	if err == nil {
+		err = refused(x.Pause(r.Context()))
+	}
+	if err != nil {
+		return nil, err
+	}
+	return settled(r.Context(), x, isPaused), nil
 }
 
 func (a *Admin) repair(r *http.Request, f Fold) (any, error) {

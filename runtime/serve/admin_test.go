@@ -21,12 +21,16 @@ import (
 
 // An obedient fold notes what it is asked for.
 type obedient struct {
-	asked []string
-	err   error
+	asked  []string
+	err    error
+	paused bool
 }
 
 func (o *obedient) Name() string { return "f" }
 func (o *obedient) Status() runtime.Status {
+	if o.paused {
+		return runtime.Status{Name: "f", State: runtime.StatePaused}
+	}
 	return runtime.Status{Name: "f", State: runtime.StateHeld}
 }
 func (o *obedient) Store() *store.DB { return nil }
@@ -37,6 +41,11 @@ func (o *obedient) ask(what string) error {
 }
 
 func (o *obedient) Rebuild(context.Context) error { return o.ask("rebuild") }
+
+func (o *obedient) Pause(context.Context) error {
+	o.paused = true
+	return o.ask("pause")
+}
 
 func (o *obedient) Resume(_ context.Context, accept bool) error {
 	if accept {
@@ -100,10 +109,11 @@ func TestAdmin(t *testing.T) {
 		_, err1 := c.Rebuild(ctx, "f")
 		_, err2 := c.Resume(ctx, "f", false)
 		st, err3 := c.Resume(ctx, "f", true)
-		if err = errors.Join(err, err1, err2, err3); err != nil || st.State != runtime.StateHeld {
-			t.Fatal(st, err)
+		paused, err4 := c.Pause(ctx, "f")
+		if err = errors.Join(err, err1, err2, err3, err4); err != nil || st.State != runtime.StateHeld || paused.State != runtime.StatePaused {
+			t.Fatal(st, paused, err)
 		}
-		if got := strings.Join(f.asked, "; "); got != "sweep; rebuild; resume; resume, accept" || r.Stale != 2 || r.OK || !r.Repair {
+		if got := strings.Join(f.asked, "; "); got != "sweep; rebuild; resume; resume, accept; pause" || r.Stale != 2 || r.OK || !r.Repair {
 			t.Errorf("asked for %s; report %+v", got, r)
 		}
 		f.err = hint.Error(errors.New("no"), "ask later")

@@ -20,7 +20,7 @@ func settled(ctx context.Context, f operated, shows func(runtime.Status) bool) r
 	defer again.Stop()
 	for {
 		s := f.Status()
-		if s.State == runtime.StateStopped || s.State == runtime.StateHeld || shows(s) {
+		if shows(s) {
 			return s
 		}
 		select {
@@ -33,10 +33,22 @@ func settled(ctx context.Context, f operated, shows func(runtime.Status) bool) r
 	}
 }
 
-// builds says whether a generation is being built, or waits for its turn, beside what serves.
-func builds(s runtime.Status) bool { return s.State != runtime.StateStarting && s.Build != nil }
+// standsStill says whether a fold does not go on until an operator says so.
+func standsStill(s runtime.Status) bool {
+	return s.State == runtime.StateStopped || s.State == runtime.StateHeld
+}
 
-// goesOn returns whether a fold that was at a seq does its work again.
+// isPaused says whether a fold has finished what it had read, and is paused.
+func isPaused(s runtime.Status) bool { return s.State == runtime.StatePaused }
+
+// builds says whether a generation is being built, or waits for its turn, beside what serves, or cannot be.
+func builds(s runtime.Status) bool {
+	return standsStill(s) || s.State != runtime.StateStarting && s.Build != nil
+}
+
+// goesOn returns whether a fold that was at a seq does its work again, or cannot.
 func goesOn(from uint64) func(runtime.Status) bool {
-	return func(s runtime.Status) bool { return s.Build == nil && (s.CaughtUp || s.Seq > from) }
+	return func(s runtime.Status) bool {
+		return standsStill(s) || s.Build == nil && (s.CaughtUp || s.Seq > from)
+	}
 }
