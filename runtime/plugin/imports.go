@@ -2,12 +2,14 @@ package plugin
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"slices"
 	"time"
+	"unicode/utf16"
 
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
@@ -85,7 +87,36 @@ func (m *Module) log(ctx context.Context, guest api.Module, stack []uint64) {
 	}
 }
 
-func abort(context.Context, api.Module, []uint64) { panic(errors.New("the module aborted")) }
+// abort is env.abort, which AssemblyScript calls for what a module throws: with a message, the source's file, a line and
+// a column.
+func abort(_ context.Context, guest api.Module, stack []uint64) {
+	said := "the module aborted"
+	if text := ascText(guest.Memory(), uint32(stack[0])); text != "" {
+		said += ": " + text
+	}
+	if file := ascText(guest.Memory(), uint32(stack[1])); file != "" {
+		said += fmt.Sprintf(", in %s:%d:%d", file, uint32(stack[2]), uint32(stack[3]))
+	}
+	panic(errors.New(said))
+}
+
+// ascText returns a string of AssemblyScript's, up to 256 characters: UTF-16, with the number of its bytes in the 4 before it.
+// What is none may give anything.
+func ascText(memory api.Memory, at uint32) string {
+	if at < 4 {
+		return ""
+	}
+	size, _ := memory.ReadUint32Le(at - 4)
+	raw, ok := memory.Read(at, min(size, 512)&^1)
+	if !ok {
+		return ""
+	}
+	units := make([]uint16, len(raw)/2)
+	for i := range units {
+		units[i] = binary.LittleEndian.Uint16(raw[2*i:])
+	}
+	return string(utf16.Decode(units))
+}
 
 // epoch is where a guest's clock stands, s since 1970: 2020-01-01T00:00:00Z.
 const epoch = 1577836800
