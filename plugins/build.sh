@@ -2,8 +2,8 @@
 # Build one plugin of this repository: build.sh [--check] DIR OUT.wasm [FLAG ...], the flags for `foldrun plugin build`.
 #
 # With --check nothing is written: the module is built beside, and the exit code is 1 if OUT.wasm is another. The same
-# compiler gives the same bytes; the committed modules in C are by clang 19.1.7. CLANG names another clang. Without one,
-# this says what to install and succeeds.
+# compiler gives the same bytes; the committed modules are by clang 19.1.7 and AssemblyScript 0.28.20. CLANG names another
+# clang. Without a compiler, this says what to install and succeeds.
 set -eu
 check=
 if [ "$1" = --check ]; then
@@ -16,6 +16,10 @@ shift 2
 export CLANG="${CLANG:-clang-19}"
 if [ -e "$dir/plugin.c" ] && ! command -v "$CLANG" >/dev/null; then
 	echo "build.sh: skipped: no $CLANG (apt-get install clang-19 lld-19, or set CLANG)" >&2
+	exit 0
+fi
+if [ -e "$dir/plugin.ts" ] && ! command -v asc >/dev/null; then
+	echo "build.sh: skipped: no asc (npm i --ignore-scripts assemblyscript@0.28.20, and its node_modules/.bin in \$PATH)" >&2
 	exit 0
 fi
 scratch=$(mktemp -d)

@@ -32,7 +32,8 @@ foldrun.plugin.toml into the module, check the module as a start would, and writ
 and the same compiler give the same bytes, wherever the directory is.
 
 A plugin in Go has its main package in DIR, one in C the file plugin.c ($CLANG names the compiler), one in Rust its
-Cargo.toml ($CARGO and $RUSTC name the tools). For any other language build the module yourself and name it with --wasm.`,
+Cargo.toml ($CARGO and $RUSTC name the tools), one in AssemblyScript the file plugin.ts (asc of the nearest node_modules,
+else of $PATH). For any other language build the module yourself and name it with --wasm.`,
 		Example: "  foldrun plugin build\n  foldrun plugin build cities-by-timezone -o out/cities.wasm\n  foldrun plugin build --wasm target/wasm32-unknown-unknown/release/users.wasm",
 		Args:    arguments(cobra.MaximumNArgs(1)),
 		RunE: func(c *cobra.Command, args []string) error {

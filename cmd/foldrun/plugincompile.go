@@ -25,10 +25,13 @@ func compilerOf(dir string) (compiler, error) {
 	if _, err := os.Stat(filepath.Join(dir, "Cargo.toml")); err == nil {
 		return compileRust, nil
 	}
+	if _, err := os.Stat(filepath.Join(dir, "plugin.ts")); err == nil {
+		return compileAssemblyScript, nil
+	}
 	if found, _ := filepath.Glob(filepath.Join(dir, "*.go")); len(found) > 0 {
 		return compileGo, nil
 	}
-	return nil, hint.Error(fmt.Errorf("%s has neither Go files nor plugin.c nor Cargo.toml", dir),
+	return nil, hint.Error(fmt.Errorf("%s has neither Go files nor plugin.c, Cargo.toml or plugin.ts", dir),
 		"name the directory of the source, or with --wasm a module that another tool has built")
 }
 

@@ -63,7 +63,7 @@ func walkPlugin(dir string, f func(path string, info fs.FileInfo)) error {
 		switch {
 		case err != nil:
 			return err
-		case e.IsDir() && path != dir && (strings.HasPrefix(e.Name(), ".") || e.Name() == rustTargetDir):
+		case e.IsDir() && path != dir && (strings.HasPrefix(e.Name(), ".") || e.Name() == rustTargetDir || e.Name() == nodeModules):
 			return filepath.SkipDir
 		case e.IsDir() || strings.HasPrefix(e.Name(), ".") || strings.HasSuffix(e.Name(), ".wasm") || strings.HasSuffix(e.Name(), ".wasm.new"):
 			return nil

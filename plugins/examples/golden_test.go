@@ -13,7 +13,7 @@ import (
 	"github.com/foldrun/foldrun/runtime/golden"
 )
 
-// TestGolden runs the tests of each example, NAME/testdata, on the module in C and on those in the other languages.
+// TestGolden runs the tests of each example, in testdata: NAME is in C, LANGUAGE/NAME in another language.
 func TestGolden(t *testing.T) {
 	for _, name := range examples.Names() {
 		t.Run(name, func(t *testing.T) {
@@ -21,22 +21,35 @@ func TestGolden(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			t.Run("c", func(t *testing.T) { play(t, filepath.Join(name, "testdata"), c) })
-			t.Run("go", func(t *testing.T) {
-				t.Parallel()
-				play(t, filepath.Join("go", name, "testdata"), buildGo(t, filepath.Join("go", name)))
-			})
-			for _, lang := range []string{"rust"} {
-				folder := filepath.Join(lang, name)
-				if _, err := os.Stat(folder); err == nil {
-					t.Run(lang, func(t *testing.T) {
-						t.Parallel()
-						play(t, filepath.Join(folder, "testdata"), build(t, folder))
-					})
-				}
-			}
+			play(t, filepath.Join(name, "testdata"), c)
 		})
 	}
+	manifests, err := filepath.Glob(filepath.Join("*", "*", config.PluginFile))
+	if err != nil || len(manifests) < 5 {
+		t.Fatal(manifests, err)
+	}
+	for _, manifest := range manifests {
+		folder := filepath.Dir(manifest)
+		t.Run(folder, func(t *testing.T) {
+			t.Parallel()
+			play(t, filepath.Join(folder, "testdata"), moduleOf(t, folder))
+		})
+	}
+}
+
+// moduleOf returns an example's module, as it is checked in, or else built.
+func moduleOf(t *testing.T, folder string) []byte {
+	switch filepath.Dir(folder) {
+	case "go":
+		return buildGo(t, folder)
+	case "assemblyscript":
+		wasm, err := os.ReadFile(filepath.Join(folder, filepath.Base(folder)+".wasm"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return wasm
+	}
+	return build(t, folder)
 }
 
 // build has foldrun build an example. Without the language's tools the test is skipped, and says what to install.

@@ -1,0 +1,125 @@
+package sdk_test
+
+import (
+	"bytes"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+
+	"github.com/foldrun/foldrun/abi"
+	"github.com/foldrun/foldrun/runtime/plugin"
+)
+
+// TestBehaviour shows what becomes of records whose transform does odd things, each between two good ones.
+func TestBehaviour(t *testing.T) {
+	var lines bytes.Buffer
+	log := slog.New(slog.NewTextHandler(&lines, nil))
+	m := compile(t, behave(t, "main", "other"), plugin.Options{Config: []byte(`{"wanted":"k\u0065pt"}`), Log: log})
+	for _, x := range []struct{ verb, want string }{
+		{"anything", `0 "k"="anything";`},
+		{"record", `0 "k"="2 1700000000000000000 $KV.b.k put X-Tag=red X-Tag=blue X-Empty= red";1 "$KV.b.k"="";`},
+		{"kinds", `0 "string ü"="a\xff";0 "b\xff"="cönst";0 "numbers"="-9223372036854775808 18446744073709551615 -7 0";` +
+			`0 "json"="\"\\\"\\\\\\n\\t\\u0001ü\"";0 "Pt\x00\x01\x19\x01"="kinds";`},
+		{"escaped", `0 "aü\n"="ü\n";`},
+		{"ttl", `0 "k"="" ttl 3600000000000;`},
+		{"config", `0 "config"="kept";`},
+		{"skip", ``},
+		{"error", `module 7: text of error`},
+		{"log", ``},
+		{"unknown index", `unknown_index 0: index 7, the manifest has 2`},
+		// What ends the instance: the host says how the record failed.
+		{"throw", "trap 0: the module aborted: thrown, in plugin.ts:"},
+		{"byte", "trap 0: the module aborted: there is no such byte, in foldrun.ts:"},
+		{"slice", "trap 0: the module aborted: there is no such slice, in foldrun.ts:"},
+		{"header", "trap 0: the module aborted: there is no such header, in foldrun.ts:"},
+		{"null", "trap 0: the module aborted: Unexpected 'null'"},
+		{"int", "trap 0: the module aborted: no whole number: 1.5, in foldrun.ts:"},
+		{"bad index", "trap 0: the module aborted: an index is 0 to 65535, in foldrun.ts:"},
+		{"bad ttl", "trap 0: the module aborted: a negative ttl, in foldrun.ts:"},
+		{"bad code", "trap 0: the module aborted: a code is 0 to 65535, in foldrun.ts:"},
+		{"memory", "trap 0: "},
+		{"leak", "trap 0: "},
+		{"recurse", "stack_overflow 0: its calls nest deeper than 16 MiB of stack"},
+	} {
+		t.Run(x.verb, func(t *testing.T) {
+			u := &abi.Updates{}
+			put(u, "before", []byte("1"))
+			put(u, "k", []byte(x.verb))
+			for _, h := range [][2]string{{"X-Tag", "red"}, {"X-Tag", "blue"}, {"X-Empty", ""}} {
+				u.Headers = append(u.Headers, abi.Header{Name: u.AppendString(h[0]), Value: u.AppendString(h[1])})
+				u.Records[1].Headers++
+			}
+			put(u, "after", []byte("3"))
+			got, stats := transform(t, m, u)
+			trapped := strings.HasPrefix(x.want, "trap 0: ")
+			if got[1] != x.want && !(trapped && strings.HasPrefix(got[1], x.want)) {
+				t.Errorf("got  %s\nwant %s", got[1], x.want)
+			}
+			if got[0] != `0 "before"="1";` || got[2] != `0 "after"="3";` {
+				t.Errorf("the neighbours have %s and %s", got[0], got[2])
+			}
+			if (trapped || x.verb == "recurse") == (stats.Instances == 1) {
+				t.Errorf("%d instances were needed", stats.Instances)
+			}
+		})
+	}
+	if want := `level=WARN msg=module module=behave text="a line"`; !strings.Contains(lines.String(), want) {
+		t.Errorf("the log has no line %s\n%s", want, lines.String())
+	}
+}
+
+// TestFrames: answers do not depend on how many records a frame holds, and large ones keep their bytes.
+func TestFrames(t *testing.T) {
+	m := compile(t, behave(t, "main", "other"), plugin.Options{BytesPerRecord: 8 << 20})
+	u := &abi.Updates{}
+	verbs := []string{"one", "record", "kinds", "escaped", "skip", "error", "ttl"}
+	for i := range 300 {
+		put(u, fmt.Sprint("key", i), []byte(verbs[i%len(verbs)]))
+	}
+	put(u, "large", []byte("large"))
+	put(u, "large too", []byte("large"))
+	put(u, "long", bytes.Repeat([]byte("0123456789"), 90_000))
+	together, stats := transform(t, m, u)
+	if stats.Frames > 10 || stats.Instances > 2 { // a call that makes many large entries may be cut smaller
+		t.Errorf("%d frames, %d instances", stats.Frames, stats.Instances)
+	}
+	w := m.Worker()
+	defer w.Close(t.Context())
+	alone := make(verdicts, u.Len())
+	for i := range u.Len() {
+		check(t, w.Transform(t.Context(), u, []int32{int32(i)}, alone))
+		if alone[i] != together[i] {
+			t.Fatalf("%q: alone %.200s, together %.200s", u.Value(i), alone[i], together[i])
+		}
+	}
+	if want := `0 "long"="` + strings.Repeat("0123456789", 90_000) + `";`; alone[302] != want {
+		t.Error("a long record is not what it was")
+	}
+	if n := strings.Count(alone[300], ";"); n != 250 {
+		t.Errorf("%d entries of a large record", n)
+	}
+}
+
+// TestStart: what stops a module from starting, with the text that an operator reads.
+func TestStart(t *testing.T) {
+	module := behave(t, "main")
+	for _, x := range []struct{ config, want string }{
+		{`{"refuse":"tenant is missing"}`, "refuses the config with code 1: tenant is missing"},
+		{`{"throw":true}`, "the module aborted: configure"},
+	} {
+		m := compile(t, module, plugin.Options{Config: []byte(x.config)})
+		w := m.Worker()
+		err := w.Warm(t.Context())
+		w.Close(t.Context())
+		if err == nil || !strings.Contains(err.Error(), x.want) {
+			t.Errorf("got %v, want %s", err, x.want)
+		}
+	}
+	unregistered := asc(t, "assemblyscript/testdata/unregistered/plugin.ts", abi.Manifest{Name: "unregistered"})
+	w := compile(t, unregistered, plugin.Options{}).Worker()
+	defer w.Close(t.Context())
+	if err := w.Warm(t.Context()); err == nil || !strings.Contains(err.Error(), "the plugin has no transform: call register at the top level") {
+		t.Error(err)
+	}
+}

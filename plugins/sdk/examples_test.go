@@ -1,0 +1,162 @@
+package sdk_test
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/foldrun/foldrun/abi"
+	"github.com/foldrun/foldrun/plugins/examples"
+	"github.com/foldrun/foldrun/runtime/plugin"
+	"github.com/foldrun/foldrun/runtime/plugin/fuel"
+	"github.com/foldrun/foldrun/store"
+)
+
+// example returns a module that is built and checked in beside its source.
+func example(t testing.TB, language, name string) []byte {
+	t.Helper()
+	wasm, err := os.ReadFile(filepath.Join("../examples", language, name, name+".wasm"))
+	check(t, err)
+	return wasm
+}
+
+// TestExamples compares by-country in each language with the one in C: on all cities, and on texts that are nearly JSON.
+func TestExamples(t *testing.T) {
+	c, err := examples.Module("by-country")
+	check(t, err)
+	inC := compile(t, c, plugin.Options{})
+	all, r := allCities(t), seeded(t)
+	spoilt := &abi.Updates{}
+	for i := range 20_000 {
+		put(spoilt, fmt.Sprint(i), spoil(r, all.Value(r.IntN(all.Len()))))
+	}
+	for _, language := range []string{"assemblyscript"} {
+		t.Run(language, func(t *testing.T) {
+			other := compile(t, example(t, language, "by-country"), plugin.Options{})
+			if a, b := inC.Manifest(), other.Manifest(); string(a.Meaning()) != string(b.Meaning()) || a.Name != b.Name {
+				t.Errorf("the manifests differ: %+v and %+v", a, b)
+			}
+			for _, u := range []*abi.Updates{all, spoilt} {
+				want, _ := transform(t, inC, u)
+				got, stats := transform(t, other, u)
+				errors, entries := 0, 0
+				for i := range got {
+					if got[i] != want[i] {
+						t.Fatalf("%s\n%s: %s\nC:  %s", u.Value(i), language, got[i], want[i])
+					}
+					if strings.HasPrefix(got[i], "module ") {
+						errors++
+					}
+					if strings.HasSuffix(got[i], ";") {
+						entries++
+					}
+				}
+				t.Logf("%d records, %d with entries, %d errors", len(got), entries, errors)
+				if stats.Instances != 1 {
+					t.Errorf("%d instances were needed", stats.Instances)
+				}
+			}
+		})
+	}
+}
+
+// counter is a Sink that counts.
+type counter struct{ entries, failures int }
+
+func (c *counter) Yield(_ int32, entries plugin.Entries) error {
+	c.entries += entries.Len()
+	return nil
+}
+
+func (c *counter) Fail(int32, store.Failure) error {
+	c.failures++
+	return nil
+}
+
+// fold sends n cities through a worker of m and returns how long that took, and what it needed.
+func fold(t testing.TB, m *plugin.Module, u *abi.Updates, n int) (time.Duration, plugin.Stats) {
+	t.Helper()
+	w := m.Worker()
+	defer w.Close(t.Context())
+	check(t, w.Warm(t.Context()))
+	recs := every(u)
+	var c counter
+	start := time.Now()
+	for left := n; left > 0; left -= len(recs) {
+		recs = recs[:min(left, len(recs))]
+		check(t, w.Transform(t.Context(), u, recs, &c))
+	}
+	took := time.Since(start)
+	if c.failures > 0 || c.entries != n {
+		t.Fatalf("%d of %d records failed, %d entries", c.failures, n, c.entries)
+	}
+	return took, w.Stats()
+}
+
+// languages have the plugin by-country, and perhaps one that does the same and throws away what it makes.
+var languages = []struct {
+	name string
+	wasm func(testing.TB) []byte
+}{
+	{"C", func(t testing.TB) []byte { wasm, err := examples.Module("by-country"); check(t, err); return wasm }},
+	{"AssemblyScript", func(t testing.TB) []byte { return example(t, "assemblyscript", "by-country") }},
+	{"AssemblyScript-garbage", func(t testing.TB) []byte {
+		return asc(t, "assemblyscript/testdata/garbage/plugin.ts", abi.Manifest{Name: "garbage"})
+	}},
+}
+
+// TestMemory: many records leave a module's memory as small as it was, also one that makes garbage of each.
+func TestMemory(t *testing.T) {
+	frames := encoded(allCities(t))
+	for _, l := range languages {
+		t.Run(l.name, func(t *testing.T) {
+			g := guestOf(t, l.wasm(t))
+			before, _ := g.run(t, frames, 50_000)
+			after, _ := g.run(t, frames, 300_000)
+			t.Logf("%d KiB, then %d KiB", before>>10, after>>10)
+			if after != before || after > 1<<20 {
+				t.Errorf("%d KiB after 50,000 records, %d KiB after 300,000 more", before>>10, after>>10)
+			}
+		})
+	}
+}
+
+var records = flag.Int("records", 1_000_000, "records of a benchmark")
+
+// BenchmarkLanguages folds cities in each operation, under 64 MiB: plugins/sdk/README.md has the table.
+//
+//	go test ./plugins/sdk -run '^$' -bench Languages -benchtime 1x -records 10000000
+func BenchmarkLanguages(b *testing.B) {
+	n := *records
+	u := allCities(b)
+	frames := encoded(u)
+	for _, l := range languages {
+		b.Run(l.name, func(b *testing.B) {
+			wasm := l.wasm(b)
+			start := time.Now()
+			m := compile(b, wasm, plugin.Options{Memory: 64 << 20})
+			compiled := time.Since(start)
+			var took time.Duration
+			for b.Loop() {
+				var stats plugin.Stats
+				if took, stats = fold(b, m, u, n); stats.Instances != 1 {
+					b.Errorf("%d instances were needed", stats.Instances)
+				}
+			}
+			metered, err := fuel.Meter(wasm, fuel.Limits{})
+			check(b, err)
+			_, used := guestOf(b, metered).run(b, frames, u.Len())
+			memory, _ := guestOf(b, wasm).run(b, frames, n)
+			b.ReportMetric(0, "ns/op")
+			b.ReportMetric(float64(len(wasm)), "B")
+			b.ReportMetric(float64(compiled.Microseconds())/1000, "compile-ms")
+			b.ReportMetric(float64(took.Nanoseconds())/float64(n), "ns/record")
+			b.ReportMetric(float64(used)/float64(u.Len()), "fuel/record")
+			b.ReportMetric(float64(memory>>10), "KiB")
+		})
+	}
+}

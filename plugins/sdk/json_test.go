@@ -1,0 +1,135 @@
+package sdk_test
+
+import (
+	"fmt"
+	"math"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/foldrun/foldrun/abi"
+	foldrun "github.com/foldrun/foldrun/plugins/sdk/go"
+	"github.com/foldrun/foldrun/runtime/plugin"
+)
+
+// jsonTexts are objects, and what is nearly one.
+var jsonTexts = []string{
+	`{}`, ``, ` `, `[]`, `null`, `{`, `{"a`, `{"a"`, `{"a":`, `{"a":1`, `{"a":1,`, `{"a" 1}`, `{"a":,"b":1}`, `{"a":}`,
+	`{"a":1,"b":2,"c":3}`,
+	` { "a" : 1 , "b" : [ 1 , { "a" : "}" } ] , "c" : { "c" : "]\"" } } `,
+	"{\n\t\"c\": \"text\",\r\n\t\"b\": true\n}",
+	`{"a":"x","a":"y"}`,
+	`{"\u0061":"escaped name","b\n":1,"\x":2,"c":3}`,
+	`{"a":"","b":"\"","c":"\\"}`,
+	`{"a":"\u00e9\ud83d\ude00\ud83d\n\t\/\b\f\r","b":"\ud83dx","c":"\udc00\ud83d\ud83d"}`,
+	`{"long name of a field that nobody asks for":"and a long value, with , and : and } in it","c":-12345678901234567890.5e-3}`,
+	`{"a":9223372036854775807,"b":-9223372036854775808,"c":9223372036854775808}`,
+	`{"a":0,"b":-0,"c":1e5}`, `{"a":1.5,"b":1E+2,"c":1e-7}`, `{"a":0.1,"b":123456789012345678,"c":1e999}`,
+	`{"a":1.7976931348623157e308,"b":5e-324,"c":1e-999}`, `{"a":1.,"b":.5,"c":1e}`, `{"a":-,"b":+1,"c":1-2}`,
+	`{"a":true,"b":false,"c":null}`, `{"a":tru,"b":falsy,"c":nul}`,
+	`{"":"empty name","a":1}`,
+	`{"c":[[[[["deep"]]]]],"b":{"x":{"x":{"x":1}}},"a":"YYY_y[]{}\u007f"}`,
+	"{\"a\":\"invalid \xff\xc3(\",\"\xff\":1}",
+}
+
+var jsonNames = []string{"a", "b", "c", "", "b\n", "long name of a field that nobody asks for"}
+
+// TestJSON compares the scanner with that of the Go SDK, which is compared with encoding/json: on the texts above, and on
+// such as they become when bytes change.
+func TestJSON(t *testing.T) {
+	r, u := seeded(t), &abi.Updates{}
+	for _, text := range jsonTexts {
+		put(u, "k", []byte("json:"+text))
+		for range 500 {
+			put(u, "k", append([]byte("json:"), spoil(r, []byte(text))...))
+		}
+	}
+	for range 3000 { // numbers, in all lengths
+		number := strconv.FormatFloat(math.Float64frombits(r.Uint64()), "efg"[r.IntN(3)], r.IntN(20)-1, 64)
+		if r.IntN(2) == 0 {
+			number = fmt.Sprintf("%d.%dE%+d", int16(r.Uint32()), r.IntN(1e6), r.IntN(20)-10)
+		}
+		put(u, "k", []byte(`json:{"a":`+number+`}`))
+	}
+	m := compile(t, behave(t, "raw", "text", "int", "float", "bool", "null", "inner"), plugin.Options{})
+	got, stats := transform(t, m, u)
+	if stats.Instances != 1 {
+		t.Errorf("%d instances were needed", stats.Instances)
+	}
+	for i := range got {
+		text := u.Value(i)[len("json:"):]
+		if want := goReads(text); !near(got[i], want) {
+			t.Fatalf("%q\ngot  %s\nwant %s", text, got[i], want)
+		}
+	}
+}
+
+// goReads is what the plugin behave says of a JSON text, said by the Go SDK.
+func goReads(text []byte) string {
+	var b strings.Builder
+	var raw [6]foldrun.JSON
+	emit := func(index int, key string, value any) { fmt.Fprintf(&b, "%d %q=%q;", index, key, fmt.Sprint(value)) }
+	emit(0, "found", foldrun.NewFields(jsonNames...).Scan(text, raw[:]))
+	for i, v := range raw {
+		if v == nil {
+			continue
+		}
+		key := strconv.Itoa(i)
+		emit(0, key, string(v))
+		if s, ok := v.Text(); ok {
+			emit(1, key, string(s))
+		}
+		if n, ok := v.Int(); ok {
+			emit(2, key, n)
+		}
+		if x, ok := v.Float(); ok {
+			emit(3, key, math.Float64bits(x))
+		}
+		if x, ok := v.Bool(); ok {
+			emit(4, key, x)
+		}
+		if string(v) == "null" {
+			emit(5, key, "")
+		}
+		if inner := foldrun.Field(v, "x", "x"); inner != nil {
+			emit(6, key, string(inner))
+		}
+	}
+	return b.String()
+}
+
+var floats = regexp.MustCompile(`;3 "(\d)"="(\d+)";`)
+
+// near says whether two verdicts differ at most in the last bits of numbers, which may be off where these have more than 15
+// digits or a large power of ten.
+func near(got, want string) bool {
+	a, b := floats.FindAllStringSubmatch(got, -1), floats.FindAllStringSubmatch(want, -1)
+	if len(a) != len(b) || floats.ReplaceAllString(got, ";3 $1;") != floats.ReplaceAllString(want, ";3 $1;") {
+		return false
+	}
+	for i := range a {
+		x, _ := strconv.ParseUint(a[i][2], 10, 64)
+		y, _ := strconv.ParseUint(b[i][2], 10, 64)
+		if max(x, y)-min(x, y) > 16 {
+			return false
+		}
+	}
+	return true
+}
+
+// TestFloats: numbers of up to 15 digits and a power of ten within 22 are read to the last bit.
+func TestFloats(t *testing.T) {
+	r, u := seeded(t), &abi.Updates{}
+	for range 3000 {
+		digits := r.Int64N(1e15) / int64(math.Pow10(r.IntN(15)))
+		put(u, "k", fmt.Appendf(nil, `json:{"a":%de%+d}`, digits, r.IntN(45)-22))
+	}
+	m := compile(t, behave(t, "raw", "text", "int", "float", "bool", "null", "inner"), plugin.Options{})
+	got, _ := transform(t, m, u)
+	for i := range got {
+		if want := goReads(u.Value(i)[len("json:"):]); got[i] != want {
+			t.Fatalf("%q\ngot  %s\nwant %s", u.Value(i), got[i], want)
+		}
+	}
+}
