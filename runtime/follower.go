@@ -57,9 +57,9 @@ func (g *follower) run(ctx context.Context) error {
 		}
 	}()
 	ctx, done := context.WithCancel(ctx)
-	var syncing sync.WaitGroup
-	syncing.Go(func() { g.syncSeconds(ctx) })
-	defer syncing.Wait()
+	var beside sync.WaitGroup
+	beside.Go(func() { g.syncSeconds(ctx) })
+	defer beside.Wait()
 	defer done()
 	p := &pipeline{fold: g, db: g.db, pipe: source.NewPipe(g.opt.Batches), aside: make(chan *aside), over: make(chan struct{})}
 	p.sweeper = newSweeper(p, src)
@@ -67,6 +67,7 @@ func (g *follower) run(ctx context.Context) error {
 	defer g.set(func() { g.sweeper = nil })
 	at := g.db.State().Position()
 	g.log.Info("fold started", "generation", g.db.Generation(), "stream", g.id.Stream, "seq", at.Seq, "build", g.build.Load())
+	beside.Go(func() { p.sweeper.settleOwed(ctx) })
 	if err := p.run(ctx, workers); err != nil {
 		return err
 	}

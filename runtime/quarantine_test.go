@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -247,6 +248,57 @@ func TestBudgetOfBuild(t *testing.T) {
 	}
 	whole(t, c.Store())
 	c.stop()
+}
+
+// TestLimitsMove raises a limit, which is adopted in place and lets go what had failed on it, also where the fold was stopped
+// in between, and lowers it, which builds another generation.
+func TestLimitsMove(t *testing.T) {
+	c := newClinic(t, 1, func(o *FoldOptions) { o.Module.EntriesPerRecord = 1 })
+	c.run()
+	for i := range 6 {
+		c.put(fmt.Sprint("one", i), fmt.Sprintf("an=%d", i))
+	}
+	c.put("bad", "T")
+	c.put("two", "ax=1;ay=2")
+	c.fine(c.put("three", "ax=1;ay=2;az=3"))
+	first := c.Status().Generation
+	await := func(text string, limit, quarantined uint64, rows int) {
+		t.Helper()
+		c.await(text, func(st Status) bool {
+			return st.Quarantined == quarantined && st.Build == nil && st.Code == "" && !st.Owed
+		})
+		if n := len(c.rows(0, store.Range{})); n != rows || c.Store().Identity().Limits["entries_per_record"] != int64(limit) {
+			t.Errorf("%s: %d rows, limits %v", text, n, c.Store().Identity().Limits)
+		}
+		whole(t, c.Store())
+		c.stop()
+	}
+	await("what failed", 1, 3, 6)
+	c.o.Module.EntriesPerRecord = 2
+	c.run()
+	await("a raised limit", 2, 2, 8)
+
+	c.o.Module.EntriesPerRecord = 3
+	dir := openDir(t, c.path, store.Options{})
+	db := must(dir.Open("f", first))(t)
+	id := db.Identity()
+	id.Limits = maps.Clone(id.Limits)
+	id.Limits["entries_per_record"] = 3
+	check(t, db.Raise(id)) // and the process ends
+	check(t, db.Close())
+	check(t, dir.Close())
+	c.run()
+	await("a retry that was owed", 3, 1, 11)
+	if g := c.Status().Generation; g != first {
+		t.Errorf("a raised limit built generation %s", g)
+	}
+
+	c.o.Module.EntriesPerRecord = 2
+	c.run()
+	await("a lowered limit", 2, 2, 8)
+	if g := c.Status().Generation; g != first+"-2" {
+		t.Errorf("a lowered limit left generation %s", g)
+	}
 }
 
 // hold puts the live record of each of these source keys into quarantine, as if the module had failed on it.

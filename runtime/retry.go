@@ -46,6 +46,17 @@ func (f *Fold) Retry(ctx context.Context, key []byte) (RetryReport, error) {
 	if s == nil {
 		return RetryReport{}, ErrNotFollowing
 	}
+	r, err := s.retry(ctx, key)
+	if errors.Is(err, store.ErrClosed) {
+		err = ErrNotFollowing
+	}
+	if err == nil && key != nil && r.Tried == 0 {
+		err = ErrNotHeld
+	}
+	return r, err
+}
+
+func (s *sweeper) retry(ctx context.Context, key []byte) (RetryReport, error) {
 	x := &retry{sweeper: s, transform: s.fold.transformer(), slot: newSlot(s.pipe.db.Indexes()), batch: new(source.Batch)}
 	defer x.transform.worker.Close(context.WithoutCancel(ctx))
 	var err error
@@ -53,14 +64,23 @@ func (f *Fold) Retry(ctx context.Context, key []byte) (RetryReport, error) {
 		from, more, err = x.step(ctx, from, key != nil)
 	}
 	r := &x.report
-	f.log.Info("retried quarantine", "tried", r.Tried, "released", r.Released, "failing", r.Failing, "moved", r.Moved, "err", err)
-	if errors.Is(err, store.ErrClosed) {
-		err = ErrNotFollowing
-	}
-	if err == nil && key != nil && r.Tried == 0 {
-		err = ErrNotHeld
-	}
+	s.fold.log.Info("retried quarantine", "tried", r.Tried, "released", r.Released, "failing", r.Failing, "moved", r.Moved, "err", err)
 	return *r, err
+}
+
+// settleOwed tries everything in quarantine again where a limit was raised since that was last done.
+func (s *sweeper) settleOwed(ctx context.Context) {
+	if !s.pipe.db.Owes() {
+		return
+	}
+	_, err := s.retry(ctx, nil)
+	if err == nil {
+		err = s.pipe.db.Retried()
+		s.fold.set(func() {})
+	}
+	if err != nil && ctx.Err() == nil {
+		s.fold.log.Warn("quarantine not tried under the raised limits: the next start does it", "err", err)
+	}
 }
 
 // step retries what stands in quarantine from a source key on, or only that of this key, and returns where to go on.

@@ -45,7 +45,8 @@ type Status struct {
 	Allowed     uint64        `json:"quarantine_allowed,omitempty"` // by the error budget, as many source keys as are live now; 0 where nothing follows
 	Lifted      bool          `json:"budget_lifted,omitempty"`      // an operator accepted failures beyond the budget
 	Held        uint64        `json:"quarantine_bytes"`
-	Kept        uint64        `json:"kept_keys"` // of those in quarantine, source keys whose rows of an older record still stand
+	Owed        bool          `json:"retry_owed,omitempty"` // a limit was raised, and what is in quarantine was not all tried again since
+	Kept        uint64        `json:"kept_keys"`            // of those in quarantine, source keys whose rows of an older record still stand
 	Indexes     []IndexStatus `json:"indexes"`
 	Counts      Counts        `json:"counts"`
 	Source      SourceStatus  `json:"source"`
@@ -169,7 +170,7 @@ func (s *Status) store(db *store.DB) {
 	s.Ready = at.CaughtUp > 0
 	s.Stream, s.Domain = id.Stream, id.Domain
 	s.Generation, s.Seq, s.Live, s.Quarantined = db.Generation(), at.Seq, state.Live, state.Quarantined
-	s.Held, s.Kept = state.Held, state.Kept
+	s.Held, s.Kept, s.Owed = state.Held, state.Kept, db.Owes()
 	if at.Created != 0 {
 		s.Created = time.Unix(0, at.Created).UTC().Format(time.RFC3339Nano)
 	}

@@ -174,8 +174,11 @@ func (s *supervisor) open(ctx context.Context) error {
 		return s.begin(&Stop{CodeDamaged, err})
 	case err != nil:
 		return &Stop{CodeStore, err}
-	case !s.id.Has(have):
+	case !s.id.Has(have), s.id.Lowers(s.cur.db.Identity()) != "":
 		return s.upgrade(have)
+	}
+	if err := s.cur.db.Raise(s.id); err != nil {
+		return &Stop{CodeStore, err}
 	}
 	s.serving = follow(ctx, s.cur)
 	return nil
@@ -242,8 +245,11 @@ func (s *supervisor) upgrade(have string) error {
 	if err != nil {
 		return &Stop{CodeIdentity, err}
 	}
-	stop := &Stop{CodeIdentity, fmt.Errorf("fold %s: its module or configuration makes generation %s, current is %s: %s",
-		s.opt.Name, want, have, s.cur.db.Identity().Differs(s.id))}
+	old := s.cur.db.Identity()
+	stop := &Stop{CodeIdentity, fmt.Errorf("fold %s: its module or configuration makes generation %s, current is %s: %s", s.opt.Name, want, have, old.Differs(s.id))}
+	if s.id.Has(have) {
+		stop.Err = fmt.Errorf("fold %s: %s: what generation %s holds might have failed under that", s.opt.Name, s.id.Lowers(old), have)
+	}
 	if s.opt.Upgrade == UpgradeManual && !s.want {
 		return &Stop{stop.Code, hint.Error(stop.Err, "foldrun rebuild %s builds it beside the one that serves; or put the old module and configuration back", s.opt.Name)}
 	}
@@ -273,7 +279,7 @@ func (s *supervisor) begin(cause *Stop) error {
 func (s *supervisor) build(ctx context.Context) error {
 	s.want = false
 	db, err := s.openNext()
-	if store.IsDamage(err) { // what an earlier run left of it
+	if store.IsDamage(err) || errors.Is(err, store.ErrLimits) { // what an earlier run left of it
 		err = s.dir.Finish(s.opt.Name)
 		if err == nil {
 			db, err = s.openNext()

@@ -286,7 +286,7 @@ func (c *checker) strangers() error {
 		from = []byte{kind + 1}
 	}
 	return errors.Join(c.between(from, nil, c.stranger), c.each(kindMeta, func(k, v []byte) error {
-		for _, known := range [][]byte{keyFormat, keyIdentity, keyBuild, keyState} {
+		for _, known := range [][]byte{keyFormat, keyIdentity, keyBuild, keyLimits, keyState} {
 			if bytes.Equal(k, known) {
 				return nil
 			}

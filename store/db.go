@@ -26,6 +26,7 @@ type DB struct {
 	specs      []IndexSpec
 	pebble     *pebble.DB
 
+	limits  atomic.Pointer[limits]
 	state   atomic.Pointer[State] // what the last commit left; replaced, never changed
 	dirty   atomic.Bool           // something was written since the last sync
 	damage  atomic.Pointer[error]
@@ -50,7 +51,8 @@ var ErrNoGeneration = errors.New("no generation")
 func (d *Dir) Create(id Identity) (*DB, error) { return d.Build(id, 1) }
 
 // Build opens a generation of id, making it if it is not there. The first one of an identity has the number 1; a fold
-// that is built anew as it is has a second, beside the first.
+// that is built anew as it is has a second, beside the first. One that was begun under other limits goes on if none of
+// them is lower now: else the error is ErrLimits.
 func (d *Dir) Build(id Identity, n int) (*DB, error) {
 	if d.opt.ReadOnly {
 		return nil, ErrReadOnly
@@ -68,7 +70,14 @@ func (d *Dir) Build(id Identity, n int) (*DB, error) {
 			return nil, hint.Error(fmt.Errorf("store: fold %s: sync %s: %w", id.Fold, p, err), diskHint)
 		}
 	}
-	return d.open(id.Fold, generation, &id)
+	db, err := d.open(id.Fold, generation, &id)
+	if err != nil {
+		return nil, err
+	}
+	if err := db.adopt(id); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return db, nil
 }
 
 // Open opens a generation that is there.
@@ -159,6 +168,9 @@ func (db *DB) load(create *Identity) error {
 	if err := json.Unmarshal(id, &db.id); err != nil {
 		return fmt.Errorf("its identity: %w", err)
 	}
+	if err := db.loadLimits(); err != nil {
+		return hint.Error(err, rebuildHint, db.path)
+	}
 	db.specs = db.id.Indexes
 	v, err := db.get(keyState)
 	if err != nil {
@@ -188,6 +200,11 @@ func (db *DB) found(id Identity) error {
 	w.Set(keyIdentity, b, nil)
 	w.Set(keyBuild, appendU64(nil, uint64(Number(db.generation))), nil)
 	w.Set(keyState, state.append(nil), nil)
+	l, err := json.Marshal(limits{Of: id.Limits})
+	if err != nil {
+		return err
+	}
+	w.Set(keyLimits, l, nil)
 	return db.pebble.Apply(w, pebble.Sync)
 }
 
@@ -205,7 +222,11 @@ func (db *DB) get(key []byte) ([]byte, error) {
 func (db *DB) State() *State { return db.state.Load() }
 
 // Identity returns what the generation is a function of.
-func (db *DB) Identity() Identity { return db.id }
+func (db *DB) Identity() Identity {
+	id := db.id
+	id.Limits = db.limits.Load().Of
+	return id
+}
 
 // Path returns the directory of the generation.
 func (db *DB) Path() string { return db.path }

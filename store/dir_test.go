@@ -143,7 +143,7 @@ func TestGenerations(t *testing.T) {
 	names := map[string]bool{}
 	for _, change := range []func(*Identity){
 		func(*Identity) {}, func(id *Identity) { id.Module = "x" }, func(id *Identity) { id.Indexes = twoIndexes[:1] },
-		func(id *Identity) { id.Limits = map[string]int64{"memory": 1} }, func(id *Identity) { id.Domain = "hub" },
+		func(id *Identity) { id.Meter = 1 }, func(id *Identity) { id.Domain = "hub" },
 	} {
 		other := id
 		change(&other)

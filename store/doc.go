@@ -16,7 +16,7 @@
 //
 // and a database holds, one byte of kind first, integers big-endian in keys and little-endian in values:
 //
-//	meta        0x01 name                                  -> format | identity | number | state
+//	meta        0x01 name                                  -> format | identity | number | limits | state
 //	point       0x02 seq u64                               -> position, expired_to, counts and digests at seq
 //	row         0x10 index u16, esc(key), 0x00 0x01, source -> flags u8, [expiry i64], [seq u64], value
 //	lineage     0x20 source                                -> flags u8, seq u64, time i64, [expiry i64], [held], [kept u64],
@@ -37,6 +37,12 @@
 //   - nothing in the expiry queue is due by the state's ExpiredTo, nothing in the aging queue by ExpiredTo - MaxAge;
 //   - while the state has a MaxAge, every record is in the aging queue that does not say of itself that it stays;
 //   - the state, its cursor included, was written by the batch that wrote the last of them.
+//
+// # Why are the limits not in the identity?
+//
+// A record that the module transformed under a limit is transformed alike under a higher one, and what failed is in
+// quarantine. So a raised limit is adopted in place: [DB.Raise] stores it with the note that quarantine is owed a retry,
+// which stays until [DB.Retried]. A lowered one makes another generation of the same identity.
 //
 // # Why is there no way to set the cursor?
 //

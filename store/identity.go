@@ -39,7 +39,7 @@ type Identity struct {
 	Keying   string           `json:"keying"`
 	OnEvict  string           `json:"on_evict"`
 	OnError  string           `json:"on_error"`
-	Limits   map[string]int64 `json:"limits"`
+	Limits   map[string]int64 `json:"-"`     // beside the identity, see DB.Raise; by name, higher ones let more through
 	Meter    int              `json:"meter"` // version of the fuel meter; 0 = none
 	Indexes  []IndexSpec      `json:"indexes"`
 }
@@ -106,6 +106,9 @@ func (id Identity) Differs(other Identity) string {
 	fields := func(x Identity) (m map[string]json.RawMessage) {
 		if b, err := x.canonical(); err == nil {
 			json.Unmarshal(b, &m)
+		}
+		if b, err := json.Marshal(x.Limits); err == nil {
+			m["limits"] = b
 		}
 		return m
 	}

@@ -27,6 +27,7 @@ var (
 	keyFormat   = []byte{kindMeta, 'f'}
 	keyIdentity = []byte{kindMeta, 'i'}
 	keyBuild    = []byte{kindMeta, 'n'}
+	keyLimits   = []byte{kindMeta, 'l'}
 	keyState    = []byte{kindMeta, 's'}
 )
 

@@ -44,4 +44,4 @@ func (v *View) Owner(source []byte) (o Owner, found bool, err error) {
 }
 
 // Identity returns what the generation is a function of.
-func (v *View) Identity() Identity { return v.db.id }
+func (v *View) Identity() Identity { return v.db.Identity() }

@@ -40,7 +40,7 @@ func (k *checker) fold(ctx context.Context, fc config.Fold) {
 		return
 	}
 	k.fact("fold %s: module %s of %s, generation %s", fc.Name, id.Module[:12], counted(len(id.Indexes), "index", "indexes"), want)
-	if have := k.kept[fc.Name]; have.generation != "" && !sameIdentity(have.generation, want) {
+	if have := k.kept[fc.Name]; have.generation != "" && (!sameIdentity(have.generation, want) || have.identity != nil && id.Lowers(*have.identity) != "") {
 		k.differs(fc, have, id, want)
 	}
 }
@@ -118,6 +118,8 @@ func (k *checker) differs(fc config.Fold, have kept, id store.Identity, want str
 	switch old := have.identity; {
 	case old == nil:
 		why = "in which fields was not compared: a foldrun runs on the data directory"
+	case id.Lowers(*old) != "":
+		why = id.Lowers(*old)
 	case old.Module != id.Module:
 		why = fmt.Sprintf("%s; %s has the digest %s, the module before it had %s", old.Differs(id), fc.Module.Path, id.Module, old.Module)
 	default:
