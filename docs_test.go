@@ -43,8 +43,27 @@ func TestRunbook(t *testing.T) {
 	}
 }
 
-// codesOf returns the values of the constants that are named Code… in the given packages.
-func codesOf(t *testing.T, packages ...string) (codes []string) {
+// TestHTTPCodes: docs/http.md has each code that a request may be refused with.
+func TestHTTPCodes(t *testing.T) {
+	codes := append(codesNamed(t, "code", "runtime/serve"), codesNamed(t, "", "runtime/query")...)
+	if len(codes) < 10 {
+		t.Fatalf("only %d codes found: %q", len(codes), codes)
+	}
+	b, err := os.ReadFile("docs/http.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, code := range codes {
+		if !strings.Contains(string(b), "`"+code+"`") {
+			t.Errorf("%s is not in docs/http.md", code)
+		}
+	}
+}
+
+func codesOf(t *testing.T, packages ...string) []string { return codesNamed(t, "Code", packages...) }
+
+// codesNamed returns the values of the constants whose names begin so in the given packages.
+func codesNamed(t *testing.T, prefix string, packages ...string) (codes []string) {
 	for _, dir := range packages {
 		names, err := filepath.Glob(filepath.Join(dir, "*.go"))
 		if err != nil {
@@ -57,7 +76,7 @@ func codesOf(t *testing.T, packages ...string) (codes []string) {
 			}
 			ast.Inspect(f, func(n ast.Node) bool {
 				v, ok := n.(*ast.ValueSpec)
-				if !ok || len(v.Values) != 1 || !strings.HasPrefix(v.Names[0].Name, "Code") {
+				if !ok || len(v.Values) != 1 || !strings.HasPrefix(v.Names[0].Name, prefix) {
 					return true
 				}
 				if lit, ok := v.Values[0].(*ast.BasicLit); ok && lit.Kind == token.STRING {

@@ -6,8 +6,8 @@ import (
 	"net/url"
 )
 
-// Admin actions. A running foldrun carries them out for whoever may open the socket admin.sock in its data directory;
-// its HTTP address only answers reads.
+// Admin actions. A running foldrun carries them out for whoever may open the socket admin.sock in its data directory,
+// and over HTTP for the holder of a token with the scope admin.
 
 // Rebuild has a fold built anew from its stream, beside the generation that serves; the new one replaces it once it has
 // caught up, unless it lost too much. It returns how the fold stands once that is under way, or was refused by it.

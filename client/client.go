@@ -26,8 +26,9 @@ var ErrChanged = errors.New("client: the index was replaced between two pages")
 
 // A Client asks one foldrun. It is safe for many goroutines.
 type Client struct {
-	URL  string       // http://host:port
-	HTTP *http.Client // default http.DefaultClient; its deadlines are the callers' contexts
+	URL   string       // http://host:port or https://host:port
+	HTTP  *http.Client // default http.DefaultClient; its deadlines are the callers' contexts
+	Token string       // that each request shows; "" = none
 }
 
 // New returns a client of the foldrun at url: "http://127.0.0.1:8480", or just the host and port. Nothing is asked yet.
@@ -252,6 +253,9 @@ func (c *Client) send(ctx context.Context, method, path string, q url.Values, re
 	req, err := http.NewRequestWithContext(ctx, method, target, nil)
 	if err != nil {
 		return at, fmt.Errorf("client: %w", err)
+	}
+	if c.Token != "" {
+		req.Header.Set("Authorization", "Bearer "+c.Token)
 	}
 	h := c.HTTP
 	if h == nil {

@@ -4,10 +4,6 @@ package config
 // nobody trusts a switch that does nothing. The change that brings a feature deletes its line.
 var notYet = map[string]bool{
 	"trusted_keys":         true,
-	"http.tls_cert":        true,
-	"http.tls_key":         true,
-	"http.tokens":          true,
-	"http.ops_listen":      true,
 	"query":                true,
 	"fold.*.max_staleness": true,
 	"fold.*.module.object": true,

@@ -108,7 +108,8 @@ func addressRule(v string) (text, hint string) {
 	return quote(v) + " is no address", `write "127.0.0.1:8480"`
 }
 
-func loopback(address string) bool {
+// Loopback reports whether an address is reached from its own machine only.
+func Loopback(address string) bool {
 	host, _, err := net.SplitHostPort(address)
 	if err != nil {
 		return false
@@ -117,16 +118,26 @@ func loopback(address string) bool {
 	return host == "localhost" || err == nil && ip.Unmap().IsLoopback()
 }
 
+func checkHTTP(t *table, h *HTTP) {
+	checkListen(t, "listen", h.Listen, h)
+	if h.OpsListen != "" {
+		checkListen(t, "ops_listen", h.OpsListen, h)
+	}
+	if _, port, _ := net.SplitHostPort(h.Listen); h.Listen == h.OpsListen && port != "0" {
+		t.problem("ops_listen", "is the address of listen", "give it a port of its own, or leave it out")
+	}
+	if (h.TLSCert == "") != (h.TLSKey == "") && !t.faulted["tls_cert"] && !t.faulted["tls_key"] {
+		t.lacks("tls_cert and tls_key go together", "set both or none")
+	}
+}
+
 // checkListen: without tokens anybody who reaches the port reads everything.
-func checkListen(t *table, h *HTTP) {
-	if loopback(h.Listen) || h.Tokens != "" || t.faulted["tokens"] {
+func checkListen(t *table, key, address string, h *HTTP) {
+	if Loopback(address) || h.Tokens != "" || t.faulted["tokens"] {
 		return
 	}
-	hint := `set tokens, or listen on "127.0.0.1:8480"`
-	if notYet["http.tokens"] {
-		hint = `listen on "127.0.0.1:8480": this version has no tokens`
-	}
-	t.problem("listen", quote(h.Listen)+" is reached from beyond this machine, and there are no tokens", hint)
+	t.problem(key, quote(address)+" is reached from beyond this machine, and there are no tokens",
+		`set tokens to a file with a line that foldrun token new prints, or listen on a port of "127.0.0.1"`)
 }
 
 func checkNATS(t *table, n NATS) {

@@ -91,7 +91,7 @@ func readHTTP(t *table, h *HTTP) {
 	t.filePath("tokens", &h.Tokens)
 	t.text("ops_listen", &h.OpsListen, addressRule)
 	t.done()
-	checkListen(t, h)
+	checkHTTP(t, h)
 }
 
 func (f *file) readQuery(t *table, q *Query) {

@@ -59,8 +59,9 @@ func readAddress(dir string) (a address, err error) {
 // answerTimeout is how long a foldrun of this machine may take to say that it is alive.
 const answerTimeout = 2 * time.Second
 
-// answers reports whether the foldrun that noted the address is there. Without a process, any foldrun will do.
-func (a address) answers(ctx context.Context) bool {
+// answers reports whether the foldrun that noted the address is there. Without a process, any foldrun will do. It needs
+// no token.
+func (a address) answers(ctx context.Context, h *http.Client) bool {
 	if a.url == "" {
 		return false
 	}
@@ -70,7 +71,7 @@ func (a address) answers(ctx context.Context) bool {
 	if err != nil {
 		return false
 	}
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := h.Do(req)
 	if err != nil {
 		return false
 	}

@@ -14,20 +14,29 @@ import (
 	"github.com/foldrun/foldrun/runtime/serve"
 )
 
-// admin returns a client that acts on the foldrun of a data directory, through its socket.
+// admin returns a client that acts on a foldrun: on that of a data directory, through its socket, or with a token on the
+// one at an address.
 func (d *door) admin() (*client.Client, error) {
-	if d.url != "" {
-		return nil, hint.Error(misuse{errors.New("actions go through the socket in the data directory, not through --url")}, "give -c or --data-dir")
+	if err := d.settled(); err != nil {
+		return nil, err
+	}
+	if address := d.address(); address != "" {
+		return d.client(address)
 	}
 	dir, _, err := d.place()
 	if err != nil {
 		return nil, err
 	}
+	return throughSocket(dir), nil
+}
+
+// throughSocket returns a client of the foldrun of a data directory, which asks no token of who may open its socket.
+func throughSocket(dir string) *client.Client {
 	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
 		c, err := serve.DialAdmin(ctx, dir)
 		return c, explainDial(dir, err)
 	}
-	return &client.Client{URL: "http://localhost", HTTP: &http.Client{Transport: &http.Transport{DialContext: dial}}}, nil
+	return &client.Client{URL: "http://localhost", HTTP: &http.Client{Transport: &http.Transport{DialContext: dial}}}
 }
 
 func explainDial(dir string, err error) error {

@@ -107,9 +107,8 @@ func (k *checker) run(ctx context.Context) {
 	if k.said(k.config.DataDir != config.Default().DataDir) {
 		k.dataDir(ctx)
 	}
-	if k.said(k.config.HTTP.Listen != config.Default().HTTP.Listen) {
-		k.address()
-	}
+	k.access()
+	k.addresses()
 	k.connect()
 	defer closeLinks(k.links)
 	for _, fc := range k.config.Folds {

@@ -5,11 +5,17 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"net"
+	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
+	"github.com/foldrun/foldrun/client"
+	"github.com/foldrun/foldrun/config"
 	"github.com/foldrun/foldrun/hint"
 	"github.com/foldrun/foldrun/runtime"
 	"github.com/foldrun/foldrun/runtime/serve"
@@ -39,10 +45,10 @@ func (k *checker) dataDir(ctx context.Context) {
 	}
 	err = lockable(dir)
 	if errors.Is(err, store.ErrLocked) {
-		if noted, _ := readAddress(dir); noted.answers(ctx) {
+		if who, url := running(ctx, dir); who != nil {
 			k.running = true
-			k.fact("data_dir: a foldrun runs on it, at %s", noted.url)
-			k.ask(ctx, noted.url)
+			k.fact("data_dir: a foldrun runs on it, at %s", url)
+			k.ask(ctx, who, url)
 			return
 		}
 	}
@@ -51,6 +57,18 @@ func (k *checker) dataDir(ctx context.Context) {
 		return
 	}
 	k.stores()
+}
+
+// running returns a client of the foldrun that runs on a directory, and its address; nil when none answers.
+func running(ctx context.Context, dir string) (who *client.Client, url string) {
+	noted, _ := readAddress(dir)
+	if who = throughSocket(dir); (address{url: who.URL}).answers(ctx, who.HTTP) {
+		return who, noted.url
+	}
+	if noted.answers(ctx, http.DefaultClient) {
+		return client.New(noted.url), noted.url
+	}
+	return nil, ""
 }
 
 // disk warns of a file system on which folds would pause at once.
@@ -121,21 +139,49 @@ func bareCause(err error) error {
 	return err
 }
 
-// address finds whether the address is free. That of the foldrun that runs is.
-func (k *checker) address() {
-	listen := k.config.HTTP.Listen
-	l, err := serve.Listen(listen)
-	if err == nil {
-		l.Close()
-		k.fact("http: %s", listen)
+// access finds what is wrong with the tokens and the certificate.
+func (k *checker) access() {
+	h := k.config.HTTP
+	a, key, err := openAccess(h, slog.New(slog.DiscardHandler))
+	if err != nil {
+		k.at(k.config.At("http", key), err.Error(), hint.Of(err))
 		return
 	}
+	if a.tokens != nil {
+		k.fact("http: %s in %s", counted(len(a.tokens.All()), "token", "tokens"), h.Tokens)
+	}
+	if a.certificate != nil {
+		k.fact("http: TLS for %s, until %s", strings.Join(a.certificate.Names(), ", "), a.certificate.Until().UTC().Format(time.RFC3339))
+	}
+	for _, note := range a.notes(k.config) {
+		k.warn(note)
+	}
+}
+
+// addresses finds whether the addresses are free. Those of the foldrun that runs are.
+func (k *checker) addresses() {
 	noted, _ := readAddress(k.config.DataDir)
-	_, have, _ := net.SplitHostPort(strings.TrimPrefix(noted.url, "http://"))
-	_, want, _ := net.SplitHostPort(listen)
-	if k.running && have == want {
-		k.fact("http: %s, of the foldrun that runs", listen)
-		return
+	at, _ := url.Parse(noted.url)
+	h := k.config.HTTP
+	if k.said(h.Listen != config.Default().HTTP.Listen) {
+		_, want, _ := net.SplitHostPort(h.Listen)
+		k.address("http", h.Listen, k.running && at != nil && at.Port() == want)
 	}
-	k.problem(err)
+	if h.OpsListen != "" {
+		k.address("http: ops", h.OpsListen, k.running)
+	}
+}
+
+// address finds whether one is free, unless a foldrun that runs may have it.
+func (k *checker) address(name, listen string, held bool) {
+	l, err := serve.Listen(listen, k.config.HTTP.Tokens != "")
+	switch {
+	case err == nil:
+		l.Close()
+		k.fact("%s: %s", name, listen)
+	case held:
+		k.fact("%s: %s, of the foldrun that runs", name, listen)
+	default:
+		k.problem(err)
+	}
 }

@@ -153,10 +153,10 @@ func sizeOf(path string) (n int64) {
 }
 
 // ask takes what the foldrun that runs on the data directory says of its folds.
-func (k *checker) ask(ctx context.Context, url string) {
+func (k *checker) ask(ctx context.Context, who *client.Client, url string) {
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
-	s, err := client.New(url).Status(ctx)
+	s, err := who.Status(ctx)
 	if err != nil {
 		k.warn(fmt.Errorf("the foldrun at %s was not asked for its folds: %w", url, err))
 		return

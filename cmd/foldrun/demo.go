@@ -54,16 +54,17 @@ at the end; a demo that is killed leaves it there. With --data-dir a second star
 }
 
 func runDemo(ctx context.Context, o demo.Options, listen string, log *slog.Logger) error {
-	listener, err := serve.Listen(listen)
+	listener, err := serve.Listen(listen, false)
 	if err != nil {
 		return hint.Error(err, "give --listen an address of this machine with a free port, such as 127.0.0.1:0, which picks one")
 	}
-	defer listener.Close()
+	at := doors{main: listener}
+	defer at.close()
 	o.Host = func(ctx context.Context, dir *store.Dir, folds []*runtime.Fold) error {
-		h := host{dir, listener, "demo", log}
+		h := host{dir, at, "demo", log}
 		return h.run(ctx, folds)
 	}
-	o.URL = "http://" + listener.Addr().String()
+	o.URL = at.url()
 	return demo.Run(ctx, o)
 }
 

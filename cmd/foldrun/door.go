@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -27,6 +29,7 @@ const defaultConfig = "foldrun.toml"
 // A door is how the read verbs reach an index: a running foldrun, or the data directory when none runs.
 type door struct {
 	url, config, dataDir string
+	tokenFile, ca        string                 // of who answers at an address
 	given                func(flag string) bool // on the command line
 }
 
@@ -35,6 +38,8 @@ func (d *door) flags(c *cobra.Command) {
 	c.Flags().StringVar(&d.url, "url", "", "HTTP address of the foldrun to ask (default $FOLDRUN_URL, unless -c or --data-dir is given)")
 	c.Flags().StringVarP(&d.config, "config", "c", "", "configuration file of the foldrun to ask (default "+defaultConfig+", if there is one)")
 	c.Flags().StringVar(&d.dataDir, "data-dir", "", "data directory of the foldrun to ask, or to read when none runs")
+	c.Flags().StringVar(&d.tokenFile, "token-file", "", "file with the token for that address (default $FOLDRUN_TOKEN, the token itself)")
+	c.Flags().StringVar(&d.ca, "ca", "", "file of certificates to trust at an https address, PEM (default the system's)")
 	c.MarkFlagFilename("config", "toml")
 	c.MarkFlagDirname("data-dir")
 }
@@ -42,11 +47,12 @@ func (d *door) flags(c *cobra.Command) {
 // settled refuses two answers to one question, for --url asks a foldrun wherever its directory is, and an answer that is
 // empty, as a variable that is not set gives it.
 func (d *door) settled() error {
-	for _, x := range []struct{ flag, name, value string }{{"url", "--url", d.url}, {"config", "-c", d.config}, {"data-dir", "--data-dir", d.dataDir}} {
+	for _, x := range []struct{ flag, name, value string }{{"url", "--url", d.url}, {"config", "-c", d.config}, {"data-dir", "--data-dir", d.dataDir},
+		{"token-file", "--token-file", d.tokenFile}, {"ca", "--ca", d.ca}} {
 		if x.value == "" && d.given(x.flag) {
 			return hint.Error(misuse{fmt.Errorf("%s is empty", x.name)}, "say which foldrun to ask, or leave %s out", x.name)
 		}
-		if x.flag != "url" && d.url != "" && x.value != "" {
+		if (x.flag == "config" || x.flag == "data-dir") && d.url != "" && x.value != "" {
 			return hint.Error(misuse{fmt.Errorf("--url and %s exclude each other", x.name)}, "--url asks the foldrun that answers there; %s finds one", x.name)
 		}
 	}
@@ -63,28 +69,72 @@ func clientOf(address string) (*client.Client, error) {
 	return who, nil
 }
 
+// client returns a client of the foldrun at an address, with the token and the certificates that are given.
+func (d *door) client(address string) (*client.Client, error) {
+	who, err := clientOf(address)
+	if err != nil {
+		return nil, err
+	}
+	if who.Token, err = d.token(); err != nil {
+		return nil, err
+	}
+	who.HTTP, err = d.http()
+	return who, err
+}
+
+// token returns what is to be shown at an address, "" for none.
+func (d *door) token() (string, error) {
+	if d.tokenFile == "" {
+		return os.Getenv("FOLDRUN_TOKEN"), nil
+	}
+	token, err := config.Secret{File: d.tokenFile}.Read()
+	return token, hint.Error(err, "--token-file is a file with the token that foldrun token new printed")
+}
+
+// http returns how an address is asked.
+func (d *door) http() (*http.Client, error) {
+	if d.ca == "" {
+		return http.DefaultClient, nil
+	}
+	pem, err := os.ReadFile(d.ca)
+	if err != nil {
+		return nil, err
+	}
+	trusted := x509.NewCertPool()
+	if !trusted.AppendCertsFromPEM(pem) {
+		return nil, hint.Error(fmt.Errorf("%s holds no certificate", d.ca), "--ca is a file of PEM certificates")
+	}
+	t := http.DefaultTransport.(*http.Transport).Clone()
+	t.TLSClientConfig = &tls.Config{RootCAs: trusted, MinVersion: tls.VersionTLS12}
+	return &http.Client{Transport: t}, nil
+}
+
+// address returns the address that is to be asked, "" where a directory says who.
+func (d *door) address() string {
+	if d.url == "" && d.config == "" && d.dataDir == "" {
+		return os.Getenv("FOLDRUN_URL")
+	}
+	return d.url
+}
+
 // open finds who answers, in this order: --url; the directory of --data-dir or -c; $FOLDRUN_URL; that of foldrun.toml
 // here; the default directory.
 func (d *door) open(ctx context.Context, stderr io.Writer) (*client.Client, error) {
 	if err := d.settled(); err != nil {
 		return nil, err
 	}
-	address := d.url
-	if address == "" && d.config == "" && d.dataDir == "" {
-		address = os.Getenv("FOLDRUN_URL")
+	if address := d.address(); address != "" {
+		return d.client(address)
 	}
-	if address != "" {
-		return clientOf(address)
-	}
-	dir, listen, err := d.place()
+	dir, configured, err := d.place()
 	if err != nil {
 		return nil, err
 	}
-	return reach(ctx, dir, listen, stderr)
+	return d.reach(ctx, dir, configured, stderr)
 }
 
-// place returns the data directory, and the address that the configuration gives its foldrun, "" if it gives none.
-func (d *door) place() (dir, listen string, err error) {
+// place returns the data directory, and the URL that the configuration gives its foldrun, "" if it gives none.
+func (d *door) place() (dir, configured string, err error) {
 	path := d.config
 	if path == "" && d.dataDir == "" {
 		if _, err := os.Stat(defaultConfig); err == nil {
@@ -92,13 +142,13 @@ func (d *door) place() (dir, listen string, err error) {
 		}
 	}
 	c := config.Default()
-	c.HTTP.Listen = ""
 	if path != "" {
 		var problems *config.Problems
 		c, err = config.Load(path)
 		if errors.As(err, &problems) && problems.Fatal() {
 			return "", "", err
 		}
+		configured = urlOf(c.HTTP.Listen, c.HTTP.TLSCert != "")
 	}
 	if d.dataDir != "" {
 		c.DataDir = d.dataDir
@@ -107,26 +157,35 @@ func (d *door) place() (dir, listen string, err error) {
 		return "", "", hint.Error(misuse{errors.New("it is not said which foldrun to ask")}, "give --url, -c or --data-dir")
 	}
 	dir, err = filepath.Abs(c.DataDir)
-	return dir, c.HTTP.Listen, err
+	return dir, configured, err
 }
 
 // settleWait is how long a foldrun that has the directory may take to note its address.
 const settleWait = 5 * time.Second
 
-// reach returns a client of the foldrun that runs on dir. When none does, it is one that reads dir.
-func reach(ctx context.Context, dir, listen string, stderr io.Writer) (*client.Client, error) {
+// reach returns a client of the foldrun that runs on dir: through its socket, or where that is not for this user at its
+// address. When none runs, it is one that reads dir.
+func (d *door) reach(ctx context.Context, dir, configured string, stderr io.Writer) (*client.Client, error) {
+	h, err := d.http()
+	if err != nil {
+		return nil, err
+	}
+	socket := throughSocket(dir)
 	for deadline := time.Now().Add(settleWait); ; {
+		if (address{url: socket.URL}).answers(ctx, socket.HTTP) {
+			return socket, nil
+		}
 		noted, err := readAddress(dir)
-		if err == nil && noted.answers(ctx) {
-			return client.New(noted.url), nil
+		if err == nil && noted.answers(ctx, h) {
+			return d.client(noted.url)
 		}
 		err = lockable(dir)
 		switch {
 		case err == nil:
 			note(stderr, noted.url, dir)
 			return &client.Client{URL: "http://localhost", HTTP: &http.Client{Transport: offline{dir}}}, nil
-		case errors.Is(err, fs.ErrPermission) && (address{url: "http://" + listen}).answers(ctx):
-			return client.New(listen), nil
+		case errors.Is(err, fs.ErrPermission) && (address{url: configured}).answers(ctx, h):
+			return d.client(configured)
 		case !errors.Is(err, store.ErrLocked):
 			return nil, err
 		case time.Now().After(deadline):

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"strings"
 	"testing"
@@ -39,7 +40,7 @@ func newStore(t *testing.T, n int) string {
 // TestLockBetweenPages scans a directory offline and finds it unlocked whenever no page is being read.
 func TestLockBetweenPages(t *testing.T) {
 	path := newStore(t, 10)
-	c, err := reach(context.Background(), path, "", new(bytes.Buffer))
+	c, err := new(door).reach(context.Background(), path, "", new(bytes.Buffer))
 	check(t, err)
 	rows := 0
 	for _, err := range c.Scan(context.Background(), "f", "main", client.Range{Limit: 3}) {
@@ -57,7 +58,7 @@ func TestLockBetweenPages(t *testing.T) {
 // TestStaleAddress: the port that a killed foldrun noted is another's by now.
 func TestStaleAddress(t *testing.T) {
 	path := newStore(t, 1)
-	l, err := serve.Listen("127.0.0.1:0")
+	l, err := serve.Listen("127.0.0.1:0", false)
 	check(t, err)
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan error, 1)
@@ -69,7 +70,7 @@ func TestStaleAddress(t *testing.T) {
 	at := address{"http://" + l.Addr().String(), "mine"}
 	check(t, at.write(path))
 	var stderr bytes.Buffer
-	c, err := reach(ctx, path, "", &stderr)
+	c, err := new(door).reach(ctx, path, "", &stderr)
 	check(t, err)
 	if want := "foldrun: note: nothing answers at " + at.url + ", reading " + path + "\n"; stderr.String() != want {
 		t.Errorf("%q, not %q", stderr.String(), want)
@@ -77,7 +78,7 @@ func TestStaleAddress(t *testing.T) {
 	if _, err := c.Get(ctx, "f", "main", []byte("k0000"), client.Range{}); err != nil {
 		t.Error(err)
 	}
-	if !(address{at.url, "other"}).answers(ctx) || !(address{url: at.url}).answers(ctx) {
+	if !(address{at.url, "other"}).answers(ctx, http.DefaultClient) || !(address{url: at.url}).answers(ctx, http.DefaultClient) {
 		t.Error("it is not recognized")
 	}
 }
@@ -97,7 +98,7 @@ func TestNotFoldrun(t *testing.T) {
 			conn.Close()
 		}
 	}()
-	if (address{url: "http://" + l.Addr().String()}).answers(context.Background()) {
+	if (address{url: "http://" + l.Addr().String()}).answers(context.Background(), http.DefaultClient) {
 		t.Error("taken for a foldrun")
 	}
 }

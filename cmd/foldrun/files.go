@@ -5,17 +5,18 @@ import (
 
 	"github.com/foldrun/foldrun/config"
 	"github.com/foldrun/foldrun/hint"
+	"github.com/foldrun/foldrun/runtime/serve"
 	"github.com/foldrun/foldrun/store"
 )
 
 // How many files and connections a foldrun may have open. Go raises the soft limit of the process to the hard one at its
 // start. A store whose log cannot be opened for want of a descriptor ends the process, so that it must not come to that.
 const (
-	storeFiles  = 24  // of one open generation, beside its table files: logs, manifest, directories, and what flush and compaction write
-	generations = 2   // of one fold that are open at once: the one that serves, and the one that is built
-	otherFiles  = 128 // the process's own: standard streams, polling, modules being read, and what a library opens
-	clients     = 256 // HTTP connections
-	fewTables   = 64  // table files, at the least that is any use
+	storeFiles  = 24                                         // of one open generation, beside its table files: logs, manifest, directories, and what flush and compaction write
+	generations = 2                                          // of one fold that are open at once: the one that serves, and the one that is built
+	otherFiles  = 128                                        // the process's own: standard streams, polling, modules being read, and what a library opens
+	clients     = serve.Connections + 2*serve.OpsConnections // HTTP connections, those of ops_listen and of the socket
+	fewTables   = 64                                         // table files, at the least that is any use
 )
 
 // filesNeeded is how many descriptors a configuration may need.

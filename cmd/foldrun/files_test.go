@@ -70,9 +70,9 @@ func TestFileLimit(t *testing.T) {
 		soft, hard uint64
 		says       string
 	}{
-		{256, 4096, "open files: up to 1457, of (4095|4096)\n"}, // Go may leave one off
-		{256, 1000, "foldrun: warning: the limit of (999|1000) open files may not suffice for 1 fold: they may need 1457\nfoldrun: hint: raise the hard limit to 1457 "},
-		{256, 400, "foldrun: error: the limit of (399|400) open files is too low for 1 fold: they may need 1457\n"},
+		{256, 4096, "open files: up to 1521, of (4095|4096)\n"}, // Go may leave one off
+		{256, 1000, "foldrun: warning: the limit of (999|1000) open files may not suffice for 1 fold: they may need 1521\nfoldrun: hint: raise the hard limit to 1521 "},
+		{256, 400, "foldrun: error: the limit of (399|400) open files is too low for 1 fold: they may need 1521\n"},
 	} {
 		if out, _ := limited(t, dir, x.soft, x.hard, "check"); !regexp.MustCompile(x.says).MatchString(out) {
 			t.Errorf("%d to %d: without %q:\n%s", x.soft, x.hard, x.says, out)

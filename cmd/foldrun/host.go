@@ -5,31 +5,27 @@ import (
 	"crypto/rand"
 	"errors"
 	"log/slog"
-	"net"
 
 	"github.com/foldrun/foldrun/runtime"
 	"github.com/foldrun/foldrun/runtime/serve"
 	"github.com/foldrun/foldrun/store"
 )
 
-// A host runs folds over one data directory and answers queries on a listener. It owns none of its fields but the
-// listener.
+// A host runs folds over one data directory and answers queries at its doors. It owns none of its fields but those.
 type host struct {
 	dir      *store.Dir
-	listener net.Listener
+	doors    doors
 	instance string
 	log      *slog.Logger
 }
-
-// url is where the host answers.
-func (h *host) url() string { return "http://" + h.listener.Addr().String() }
 
 // run runs the folds, which it closes, until ctx is done. Then each finishes what it has read, while reads go on; then
 // the replies under way end.
 func (h *host) run(ctx context.Context, folds []*runtime.Fold) error {
 	daemon := runtime.NewDaemon(h.dir, folds)
-	at := address{h.url(), rand.Text()}
-	o := serve.Options{Instance: h.instance, Version: readBuild().Version, Process: at.process, Log: h.log}
+	at := address{h.doors.url(), rand.Text()}
+	o := serve.Options{Instance: h.instance, Version: readBuild().Version, Process: at.process, Log: h.log,
+		Tokens: h.doors.tokens, Certificate: h.doors.certificate, OpsApart: h.doors.ops != nil}
 	for _, f := range daemon.Folds() {
 		o.Folds = append(o.Folds, f)
 	}
@@ -39,12 +35,12 @@ func (h *host) run(ctx context.Context, folds []*runtime.Fold) error {
 	defer stopAnswering()
 	socket, err := serve.ListenAdmin(h.dir.Path())
 	if err != nil {
-		return errors.Join(err, h.listener.Close(), daemon.Close(ctx))
+		return errors.Join(err, h.doors.close(), daemon.Close(ctx))
 	}
 	answered, acted := make(chan error, 1), make(chan error, 1)
 	go func() {
 		defer stopFolding() // nobody would read what they fold
-		answered <- serve.New(o).Run(answering, h.listener)
+		answered <- h.doors.answer(answering, o)
 	}()
 	go func() { acted <- serve.NewAdmin(o).Run(folding, socket) }()
 	err = at.write(h.dir.Path())

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -30,6 +31,7 @@ var commands = []func() *cobra.Command{
 	rebuildCommand,
 	pauseCommand,
 	resumeCommand,
+	tokenCommand,
 	pluginCommand,
 	versionCommand,
 }
@@ -165,6 +167,8 @@ func mendOf(err error) string {
 		return mend
 	case errors.As(err, &dial) && dial.Op == "dial":
 		return "start foldrun, or ask where it answers: [http] listen of its configuration; --data-dir or -c reads what it left when none runs"
+	case errors.As(err, new(*tls.CertificateVerificationError)):
+		return "give --ca the certificates that foldrun's is signed with, and --url a name that it is for"
 	case errors.As(err, new(*fs.PathError)):
 		return "see that the path is right, and that this user may use it"
 	}

@@ -11,7 +11,6 @@ import (
 
 	"github.com/foldrun/foldrun/config"
 	"github.com/foldrun/foldrun/hint"
-	"github.com/foldrun/foldrun/runtime/serve"
 	"github.com/foldrun/foldrun/store"
 )
 
@@ -57,13 +56,13 @@ func runFolds(ctx context.Context, path string, log *slog.Logger) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, dir.Close()) }()
-	listener, err := serve.Listen(c.HTTP.Listen)
+	at, err := openDoors(c, log)
 	if err != nil {
 		return err
 	}
 	links := connect(c, false, log)
 	defer closeLinks(links)
-	h := host{dir, listener, c.Instance, log}
+	h := host{dir, at, c.Instance, log}
 	return h.run(ctx, makeFolds(ctx, dir, c, leftOut, links, log))
 }
 

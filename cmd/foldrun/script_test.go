@@ -44,6 +44,9 @@ const patience = 30 * time.Second
 //	wait-file FILE [TEXT]       until there is such a file, and it holds TEXT
 //	free-port VAR               set VAR to a port that nobody listens on
 //	take-port VAR               the same, but this test listens on it
+//	new-token NAME SCOPE FOLDS  make a token: the file tokens gets its line, and NAME.token has it
+//	new-certificate             make ca.pem, which signs itself for this machine, and ca.key
+//	url VAR                     set VAR to the address that the foldrun of data noted
 //	lock DIR                    hold the lock of a data directory
 //	unlock                      give it back
 //	damage DIR FOLD [OFFSET]    flip a byte of each table file of the fold, in the middle or at an offset
@@ -89,6 +92,9 @@ func TestScript(t *testing.T) {
 			"unlock":          cmdUnlock,
 			"damage":          cmdDamage,
 			"exit":            cmdExit,
+			"new-token":       cmdNewToken,
+			"new-certificate": cmdNewCertificate,
+			"url":             cmdURL,
 		},
 	})
 }
@@ -218,11 +224,7 @@ func until(ts *testscript.TestScript, done func() error) {
 // waitFold polls the status of a fold.
 func waitFold(ts *testscript.TestScript, fold, dir string, done func(f client.FoldStatus) bool) {
 	until(ts, func() error {
-		at, err := readAddress(ts.MkAbs(dir))
-		if err != nil || at.url == "" {
-			return fmt.Errorf("no address: %v", err)
-		}
-		s, err := client.New(at.url).Status(context.Background())
+		s, err := throughSocket(ts.MkAbs(dir)).Status(context.Background())
 		if err != nil {
 			return err
 		}

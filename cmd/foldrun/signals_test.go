@@ -171,7 +171,7 @@ func TestTerminate(t *testing.T) {
 
 // offlineSeq asks the data directory itself.
 func (d *daemon) offlineSeq() uint64 {
-	c, err := reach(context.Background(), filepath.Join(d.dir, "data"), "", io.Discard)
+	c, err := new(door).reach(context.Background(), filepath.Join(d.dir, "data"), "", io.Discard)
 	check(d.t, err)
 	return d.status(c).Seq
 }

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
-	"net"
 	"net/http"
 	"strings"
 	"time"
@@ -27,31 +25,23 @@ type operated interface {
 	sweeper
 }
 
-// An Admin carries out what operators ask for. Each action leaves a line in the log: who asked, and how the fold stood
-// before and after. It is for a door that only operators can open: see ListenAdmin.
-type Admin struct{ *Server }
+// admin carries out what operators ask for. Each action leaves a line in the log: who asked, through which door, and how
+// the fold stood before and after.
+type admin struct{ *Server }
 
-// NewAdmin returns an Admin of the folds of o. Nothing is started.
-func NewAdmin(o Options) *Admin {
-	if o.Log == nil {
-		o.Log = slog.New(slog.DiscardHandler)
-	}
-	s := &Server{opt: o, mux: http.NewServeMux(), query: query.New(o.Folds)}
-	a := &Admin{s}
+func (a *admin) routes() {
 	a.action("rebuild", a.rebuild)
 	a.action("resume", a.resume)
 	a.action("pause", a.pause)
 	a.action("repair", a.repair)
 	a.action("quarantine/retry", a.retry)
-	s.route("/", a.nothing)
-	return a
 }
 
 // An actor has a fold do something, and returns what is replied.
 type actor func(r *http.Request, f Fold) (any, error)
 
 // action makes POST /v1/folds/{fold}/name an action.
-func (a *Admin) action(name string, do actor) {
+func (a *admin) action(name string, do actor) {
 	a.route("POST /v1/folds/{fold}/"+name, func(w http.ResponseWriter, r *http.Request) error {
 		fold := r.PathValue("fold")
 		f, err := a.query.Fold(fold)
@@ -63,7 +53,7 @@ func (a *Admin) action(name string, do actor) {
 		before := stands(f)
 		reply, err := do(r, f)
 		deadline.SetWriteDeadline(time.Now().Add(replyTimeout))
-		a.opt.Log.Info("admin", "action", name, "query", r.URL.RawQuery, "fold", fold, "door", r.Context().Value(peerKey{}),
+		a.opt.Log.Info("admin", "action", name, "query", r.URL.RawQuery, "fold", fold, "who", caller(r), "door", peerOf(r),
 			"before", before, "after", stands(f), "err", err)
 		if err != nil {
 			return err
@@ -76,10 +66,6 @@ func (a *Admin) action(name string, do actor) {
 func stands(f Fold) string {
 	s := f.Status()
 	return fmt.Sprintf("%s %s seq %d generation %s", s.State, s.Code, s.Seq, s.Generation)
-}
-
-func (a *Admin) nothing(http.ResponseWriter, *http.Request) error {
-	return &fault{http.StatusNotFound, "unknown_path", "there is no such action", "this is another version of foldrun: ask with its own foldrun"}
 }
 
 func operatedFold(f Fold) (operated, error) {
@@ -98,7 +84,7 @@ func refused(err error) error {
 	return &fault{http.StatusConflict, codeRefused, err.Error(), hint.Of(err)}
 }
 
-func (a *Admin) rebuild(r *http.Request, f Fold) (any, error) {
+func (a *admin) rebuild(r *http.Request, f Fold) (any, error) {
 	x, err := operatedFold(f)
 	if err == nil {
 		err = parse(r).done()
@@ -112,7 +98,7 @@ func (a *Admin) rebuild(r *http.Request, f Fold) (any, error) {
 	return settled(r.Context(), x, builds), nil
 }
 
-func (a *Admin) resume(r *http.Request, f Fold) (any, error) {
+func (a *admin) resume(r *http.Request, f Fold) (any, error) {
 	p := parse(r)
 	accept := p.flag("accept_loss")
 	x, err := operatedFold(f)
@@ -128,7 +114,7 @@ func (a *Admin) resume(r *http.Request, f Fold) (any, error) {
 	return settled(r.Context(), x, goesOn(x.Status().Seq)), nil
 }
 
-func (a *Admin) pause(r *http.Request, f Fold) (any, error) {
+func (a *admin) pause(r *http.Request, f Fold) (any, error) {
 	x, err := operatedFold(f)
 	if err == nil {
 		err = parse(r).done()
@@ -142,7 +128,7 @@ func (a *Admin) pause(r *http.Request, f Fold) (any, error) {
 	return settled(r.Context(), x, isPaused), nil
 }
 
-func (a *Admin) repair(r *http.Request, f Fold) (any, error) {
+func (a *admin) repair(r *http.Request, f Fold) (any, error) {
 	x, err := operatedFold(f)
 	if err == nil {
 		err = parse(r).done()
@@ -171,11 +157,4 @@ func newKeyReport(fold string, found runtime.SweepReport) keyReport {
 		all.Keys = append(all.Keys, keyProblem{k.Kind, k.Source, k.Seq})
 	}
 	return all
-}
-
-// peerKey is the key of what a request's context says of who asks.
-type peerKey struct{}
-
-func withPeer(ctx context.Context, c net.Conn) context.Context {
-	return context.WithValue(ctx, peerKey{}, peer(c))
 }

@@ -18,8 +18,18 @@ type fault struct {
 
 func (f *fault) Error() string { return f.code + ": " + f.message }
 
-// codeBusy is of what one only may do at a time.
-const codeBusy = "busy"
+// The codes of faults, beside those of package query and those of why a fold stopped.
+const (
+	codeBusy      = "busy" // one only may do it at a time, or too many ask
+	codePath      = "unknown_path"
+	codeMethod    = "method_not_allowed"
+	codeHost      = "host_refused"
+	codeCrossSite = "cross_site"
+	codeBody      = "body_refused"
+	codeNoToken   = "token_needed"
+	codeToken     = "token_refused"
+	codeScope     = "scope_refused"
+)
 
 // fail replies with an error. A store that could not be read is logged, without the query: keys are the users'.
 func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {

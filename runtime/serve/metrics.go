@@ -15,7 +15,10 @@ import (
 // counted twice, and nothing on the path of an update counts for it.
 func (s *Server) metrics() http.Handler {
 	r := prometheus.NewRegistry()
-	r.MustRegister(&collector{s}, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	r.MustRegister(&collector{s})
+	if s.parts.process {
+		r.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	}
 	return promhttp.HandlerFor(r, promhttp.HandlerOpts{ErrorLog: scrapeLog{s}})
 }
 

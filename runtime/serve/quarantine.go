@@ -48,7 +48,7 @@ type retrier interface {
 }
 
 // retry has a fold transform one source key's held update, or with all=1 all of them, again.
-func (a *Admin) retry(r *http.Request, f Fold) (any, error) {
+func (a *admin) retry(r *http.Request, f Fold) (any, error) {
 	p := parse(r)
 	source, have := p.bytes("source")
 	if all := p.flag("all"); have == all {

@@ -1,50 +1,69 @@
 package serve
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
-	"net/netip"
-	"strings"
+	"net/http/pprof"
 	"sync"
-	"time"
 
-	"github.com/foldrun/foldrun/hint"
 	"github.com/foldrun/foldrun/runtime/query"
 )
 
 // A Fold is what is shown of one fold.
 type Fold = query.Fold
 
-// Options say what is served.
+// Options say what is served, and to whom.
 type Options struct {
 	Folds    []Fold // in the order in which status shows them
 	Instance string
 	Version  string // of foldrun
 	Process  string // if set, the header Foldrun-Process of every reply: who asks at a noted address can tell who answers
 	Log      *slog.Logger
+
+	Tokens      *Tokens      // who may ask; nil: whoever reaches the door may read
+	Certificate *Certificate // of the door; nil: no TLS
+	OpsApart    bool         // NewOps has a door of its own: readiness, metrics and profiles are not at that of New
+	Limits      Limits
 }
 
-// A Server answers queries. It is an http.Handler; Run puts it on the network.
+// parts are what of a Server there is.
+type parts struct {
+	reads, ops, actions, profiles bool
+	process                       bool // figures of the process, which is at work for all folds
+}
+
+// A Server is what one kind of caller finds behind a door: the folds that it may see, and what it may do with them. What
+// it may not see is not there.
 type Server struct {
 	opt    Options
+	parts  parts
 	mux    *http.ServeMux
 	query  *query.Reader
-	verify sync.Mutex // one at a time: it reads everything
+	verify *sync.Mutex // one at a time, of all callers: it reads everything
 }
 
-// New returns a server. Nothing is started.
-func New(o Options) *Server {
-	if o.Log == nil {
-		o.Log = slog.New(slog.DiscardHandler)
-	}
-	s := &Server{opt: o, mux: http.NewServeMux(), query: query.New(o.Folds)}
+func newServer(o Options, p parts, verify *sync.Mutex) *Server {
+	s := &Server{opt: o, parts: p, mux: http.NewServeMux(), query: query.New(o.Folds), verify: verify}
 	s.route("GET /healthz", s.health)
-	s.route("GET /readyz", s.ready)
-	s.mux.Handle("GET /metrics", s.metrics())
+	if p.reads {
+		s.routeReads()
+	}
+	if p.ops {
+		s.route("GET /readyz", s.ready)
+		s.mux.Handle("GET /metrics", s.metrics())
+	}
+	if p.actions {
+		(&admin{s}).routes()
+	}
+	if p.profiles {
+		s.routeProfiles()
+	}
+	s.route("/", s.nothing)
+	return s
+}
+
+func (s *Server) routeReads() {
 	s.route("GET /v1/status", s.status)
 	s.route("GET /v1/folds/{fold}/indexes/{index}/get", s.get)
 	s.route("GET /v1/folds/{fold}/indexes/{index}/scan", s.scan)
@@ -53,8 +72,16 @@ func New(o Options) *Server {
 	s.route("GET /v1/folds/{fold}/verify", s.check)
 	s.route("GET /v1/folds/{fold}/quarantine", s.quarantine)
 	s.route("GET /v1/folds/{fold}/quarantine/show", s.show)
-	s.route("/", s.nothing)
-	return s
+}
+
+// routeProfiles has Go's profiles of the process answer. Importing the package registers them with a mux of net/http
+// too, which nothing here serves.
+func (s *Server) routeProfiles() {
+	s.mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+	s.mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
+	s.mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+	s.mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
+	s.mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 }
 
 // A handler writes its reply, or returns why there is none.
@@ -66,28 +93,6 @@ func (s *Server) route(pattern string, h handler) {
 			s.fail(w, r, err)
 		}
 	})
-}
-
-func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if s.opt.Process != "" {
-		w.Header().Set("Foldrun-Process", s.opt.Process)
-	}
-	if !localHost(r.Host) {
-		s.fail(w, r, &fault{http.StatusForbidden, "host_refused", fmt.Sprintf("%q is not a name of this machine", r.Host),
-			"ask at an IP address or at localhost: a web page's name that leads here must not read what is here"})
-		return
-	}
-	s.mux.ServeHTTP(w, r)
-}
-
-// localHost reports whether a request was addressed to an IP address or to localhost. A web page can make a browser
-// send it requests of its own name, which resolves to 127.0.0.1.
-func localHost(host string) bool {
-	if name, _, err := net.SplitHostPort(host); err == nil {
-		host = name
-	}
-	_, err := netip.ParseAddr(strings.Trim(host, "[]"))
-	return err == nil || host == "localhost" || host == "" // HTTP/1.0, which no browser speaks
 }
 
 func (s *Server) health(w http.ResponseWriter, r *http.Request) error {
@@ -117,63 +122,24 @@ func (s *Server) ready(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *Server) nothing(w http.ResponseWriter, r *http.Request) error {
-	if r.Method != http.MethodGet && r.Method != http.MethodHead {
-		w.Header().Set("Allow", "GET, HEAD")
-		return &fault{http.StatusMethodNotAllowed, "method_not_allowed", "everything here is read with GET", ""}
+	switch {
+	case r.Method == http.MethodGet || r.Method == http.MethodHead:
+		return &fault{http.StatusNotFound, codePath, "there is nothing at " + r.URL.Path, s.mendPath(r.URL.Path)}
+	case s.parts.actions:
+		return &fault{http.StatusNotFound, codePath, "there is no such action", "this is another version of foldrun: ask with its own foldrun"}
 	}
-	return &fault{http.StatusNotFound, "unknown_path", "there is nothing at " + r.URL.Path, "GET /v1/status lists the folds"}
+	w.Header().Set("Allow", "GET, HEAD")
+	return &fault{http.StatusMethodNotAllowed, codeMethod, "everything here is read with GET",
+		"actions need an admin token, or go through the socket in the data directory: give -c or --data-dir"}
 }
 
-// What a client may take and send. The longest legal request is a scan with all its parameters at their longest.
-const (
-	headerTimeout = 5 * time.Second
-	replyTimeout  = 30 * time.Second
-	idleTimeout   = 2 * time.Minute
-	headerBytes   = 256 << 10
-	stopTimeout   = 5 * time.Second
-)
-
-// Listen listens on a loopback address: without tokens nobody else may read.
-func Listen(address string) (net.Listener, error) {
-	l, err := net.Listen("tcp", address)
-	if err != nil {
-		return nil, hint.Error(fmt.Errorf("serve: listen on %s: %w", address, err), "free the port, or set [http] listen to another; port 0 picks one")
+// mendPath says where to look for what is not here.
+func (s *Server) mendPath(path string) string {
+	switch {
+	case s.opt.OpsApart && isOps(path):
+		return "it is at the address of [http] ops_listen"
+	case s.parts.reads:
+		return "GET /v1/status lists the folds"
 	}
-	if a, ok := l.Addr().(*net.TCPAddr); !ok || !a.IP.IsLoopback() {
-		l.Close()
-		return nil, hint.Error(fmt.Errorf("serve: %s is reached from beyond this machine", address), `listen on "127.0.0.1:8480"`)
-	}
-	return l, nil
-}
-
-// Run answers on l, which it closes, until ctx is done; then it lets the replies under way end, for some seconds.
-func (s *Server) Run(ctx context.Context, l net.Listener) error {
-	h := &http.Server{
-		Handler:           s,
-		ReadHeaderTimeout: headerTimeout,
-		ReadTimeout:       headerTimeout,
-		WriteTimeout:      replyTimeout,
-		IdleTimeout:       idleTimeout,
-		MaxHeaderBytes:    headerBytes,
-		BaseContext:       func(net.Listener) context.Context { return withEnd(ctx) },
-		ConnContext:       withPeer,
-		ErrorLog:          slog.NewLogLogger(s.opt.Log.Handler(), slog.LevelWarn),
-	}
-	done := make(chan error, 1)
-	go func() { done <- h.Serve(l) }()
-	select {
-	case err := <-done:
-		return fmt.Errorf("serve: %s: %w", l.Addr(), err)
-	case <-ctx.Done():
-	}
-	ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
-	defer cancel()
-	if err := h.Shutdown(ending); err != nil {
-		s.opt.Log.Warn("connections cut", "err", err)
-		h.Close()
-	}
-	if err := <-done; !errors.Is(err, http.ErrServerClosed) {
-		return fmt.Errorf("serve: %s: %w", l.Addr(), err)
-	}
-	return nil
+	return "here are /healthz, /readyz and /metrics; the folds are at the address of [http] listen"
 }

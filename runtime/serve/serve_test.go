@@ -421,7 +421,7 @@ func fill(v reflect.Value) {
 func TestRun(t *testing.T) {
 	f := newFold(t)
 	f.commit(entry{"s", 0, "k", "v", 0})
-	l, err := serve.Listen("127.0.0.1:0")
+	l, err := serve.Listen("127.0.0.1:0", false)
 	check(t, err)
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan error, 1)
@@ -457,7 +457,7 @@ func isNotFound(err error) bool {
 }
 
 func TestListen(t *testing.T) {
-	if l, err := serve.Listen("0.0.0.0:0"); err == nil {
+	if l, err := serve.Listen("0.0.0.0:0", false); err == nil {
 		l.Close()
 		t.Error("listens for everybody")
 	}
