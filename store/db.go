@@ -62,7 +62,7 @@ func (d *Dir) Build(id Identity, n int) (*DB, error) {
 		return nil, err
 	}
 	path := d.foldPath(id.Fold, generation)
-	if err := d.fs.MkdirAll(path, 0o755); err != nil {
+	if err := d.fs.MkdirAll(path, 0o700); err != nil {
 		return nil, hint.Error(fmt.Errorf("store: fold %s: %w", id.Fold, err), "data_dir must be writable by the user that runs foldrun")
 	}
 	for _, p := range []string{d.path, d.foldPath(""), d.foldPath(id.Fold)} {
