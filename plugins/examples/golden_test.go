@@ -42,7 +42,7 @@ func moduleOf(t *testing.T, folder string) []byte {
 	switch filepath.Dir(folder) {
 	case "go":
 		return buildGo(t, folder)
-	case "assemblyscript":
+	case "assemblyscript", "wat":
 		wasm, err := os.ReadFile(filepath.Join(folder, filepath.Base(folder)+".wasm"))
 		if err != nil {
 			t.Fatal(err)
