@@ -94,13 +94,16 @@ type FoldStatus struct {
 	Lag         uint64        `json:"lag"`                      // LastSeq - Seq
 	BehindSince string        `json:"behind_since,omitempty"`   // when the fold last held everything, by the server's clock, RFC 3339; "" while it does
 	CaughtUp    bool          `json:"caught_up"`
+	Staleness   time.Duration `json:"max_staleness_ns,omitempty"`   // as configured
+	Stale       bool          `json:"stale,omitempty"`              // everything was folded last longer ago than that: the fold is not ready
 	Ready       bool          `json:"ready"`                        // everything that the stream held was folded once, by this run or an earlier one
 	Live        uint64        `json:"live_keys"`                    // source keys with a live record
 	Quarantined uint64        `json:"quarantined"`                  // source keys
 	Allowed     uint64        `json:"quarantine_allowed,omitempty"` // by the error budget, as many source keys as are live now; 0 where nothing follows
 	Lifted      bool          `json:"budget_lifted,omitempty"`      // an operator accepted failures beyond the budget
 	Held        uint64        `json:"quarantine_bytes"`
-	Kept        uint64        `json:"kept_keys"` // of those in quarantine, source keys whose rows of an older record still stand
+	Owed        bool          `json:"retry_owed,omitempty"` // a limit was raised: what failed on the old one is tried again
+	Kept        uint64        `json:"kept_keys"`            // of those in quarantine, source keys whose rows of an older record still stand
 	Indexes     []IndexStatus `json:"indexes"`
 	Counts      Counts        `json:"counts"`
 	Source      SourceStatus  `json:"source"`

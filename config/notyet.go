@@ -5,6 +5,5 @@ package config
 var notYet = map[string]bool{
 	"trusted_keys":         true,
 	"query":                true,
-	"fold.*.max_staleness": true,
 	"fold.*.module.object": true,
 }

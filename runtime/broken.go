@@ -7,13 +7,14 @@ import (
 	"github.com/foldrun/foldrun/store"
 )
 
-// Broken returns a fold that could not be made. Its Run ends at once with why, which its status shows; what it built
-// before answers reads.
-func Broken(dir *store.Dir, name string, why error, log *slog.Logger) *Fold {
-	if log == nil {
-		log = slog.New(slog.DiscardHandler)
+// Broken returns a fold that could not be made of its options. Its Run ends at once with why, which its status shows; what
+// it built before answers reads. Of o it uses Name, Staleness and Log.
+func Broken(dir *store.Dir, o FoldOptions, why error) *Fold {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Fold{opt: FoldOptions{Name: name}, dir: dir, log: log.With("fold", name), moved: make(chan struct{}), commands: make(chan command), broken: why}
+	return &Fold{opt: FoldOptions{Name: o.Name, Staleness: o.Staleness}, dir: dir, log: o.Log.With("fold", o.Name),
+		moved: make(chan struct{}), commands: make(chan command), broken: why}
 }
 
 // openIdle opens the current generation, if there is one, to be read.

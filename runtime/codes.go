@@ -16,6 +16,8 @@ const (
 	CodeQuarantineFull = "quarantine_full"    // what failed takes more room than quarantine has
 	CodeHeld           = "switch_held"        // what is to replace the rows holds too few of them
 	CodePaused         = "paused"             // an operator paused the fold
+	CodeCatchingUp     = "catching_up"        // not everything that the stream holds was folded yet, not even once
+	CodeStale          = "stale"              // everything was folded last longer ago than max_staleness allows
 	CodeConnection     = "nats_connection"    // the connection to NATS could not be set up
 )
 

@@ -33,6 +33,7 @@ type FoldOptions struct {
 	Upgrade    Upgrade                     // what is done when the generation that serves has another identity; default UpgradeAuto
 	Batches    int                         // batches in flight; default the memory budget's
 	Workers    int                         // default: one a processor, at most Batches
+	Staleness  time.Duration               // the fold is stale when it last held everything longer ago than this; 0 = never
 	SweepEvery time.Duration               // the source keys are compared with the stream's this often, give or take a tenth; default 6h
 	Log        *slog.Logger
 }

@@ -143,7 +143,11 @@ func (p *pipeline) launch(b *source.Batch) {
 	if p.fold.tamper != nil {
 		p.fold.tamper(b)
 	}
-	p.fold.counts.inFlight(p.flying.Add(1))
+	flying := p.flying.Add(1)
+	if flying == 1 {
+		p.fold.heldAt.Store(nanos(p.sweeper.src.Status().CaughtUpAt))
+	}
+	p.fold.counts.inFlight(flying)
 	p.order <- s
 	p.work <- s
 }

@@ -37,8 +37,10 @@ type Status struct {
 	StartSeq    uint64        `json:"start_seq"`                // where this run of the fold began
 	LastSeq     uint64        `json:"last_seq"`                 // the stream's, as far as known
 	Lag         uint64        `json:"lag"`                      // LastSeq - Seq
-	BehindSince string        `json:"behind_since,omitempty"`   // when the fold last held everything, by the server's clock; "" while it does
+	BehindSince string        `json:"behind_since,omitempty"`   // when the fold last held everything, by the server's clock; "" while it does, and if it never did
 	CaughtUp    bool          `json:"caught_up"`
+	Staleness   time.Duration `json:"max_staleness_ns,omitempty"`   // as configured
+	Stale       bool          `json:"stale,omitempty"`              // everything was folded last longer ago than that
 	Ready       bool          `json:"ready"`                        // everything that the stream held was folded once, by this run or an earlier one
 	Live        uint64        `json:"live_keys"`                    // source keys with a live record
 	Quarantined uint64        `json:"quarantined"`                  // source keys
@@ -52,6 +54,8 @@ type Status struct {
 	Source      SourceStatus  `json:"source"`
 	Sweep       *SweepReport  `json:"sweep,omitempty"` // the last comparison of the source keys with the stream's
 	Build       *BuildStatus  `json:"build,omitempty"` // of the generation that is being built beside the one that serves
+
+	HeldAt int64 `json:"-"` // when the fold last held everything, ns since 1970; 0 = never
 }
 
 // BuildStatus is what is known of a generation that is built beside the one that serves: as in Status.
@@ -90,6 +94,16 @@ type SourceStatus struct {
 
 // Status returns what the fold knows of itself now.
 func (f *Fold) Status() Status {
+	s := f.status()
+	s.Staleness = f.opt.Staleness
+	if !s.CaughtUp {
+		s.BehindSince = rfc3339(s.HeldAt)
+		s.Stale = s.Staleness > 0 && time.Since(time.Unix(0, s.HeldAt)) > s.Staleness
+	}
+	return s
+}
+
+func (f *Fold) status() Status {
 	f.mu.Lock()
 	cur, next, queued, held, cause, stopped := f.cur, f.next, f.queued, f.held, f.cause, f.stopped
 	f.mu.Unlock()
@@ -134,7 +148,7 @@ func (g *follower) status(s *Status) {
 	}
 	s.StartSeq, s.Sweep, s.Counts = start, swept, g.counts.get()
 	if src != nil {
-		s.source(src.Status())
+		s.source(src.Status(), g.heldAt.Load())
 	}
 	if mended != nil {
 		s.why(StateRebuilding, mended)
@@ -171,9 +185,7 @@ func (s *Status) store(db *store.DB) {
 	s.Stream, s.Domain = id.Stream, id.Domain
 	s.Generation, s.Seq, s.Live, s.Quarantined = db.Generation(), at.Seq, state.Live, state.Quarantined
 	s.Held, s.Kept, s.Owed = state.Held, state.Kept, db.Owes()
-	if at.Created != 0 {
-		s.Created = time.Unix(0, at.Created).UTC().Format(time.RFC3339Nano)
-	}
+	s.Created, s.HeldAt = rfc3339(at.Created), at.CaughtUp
 	for i, spec := range db.Indexes() {
 		s.Indexes = append(s.Indexes, IndexStatus{spec.Name, spec.Collisions, state.Indexes[i].Rows, state.Indexes[i].Digest})
 	}
@@ -183,13 +195,15 @@ func (s *Status) store(db *store.DB) {
 	}
 }
 
-func (s *Status) source(src source.Status) {
+// source adds what a source knows. heldAt is when everything was folded last before what is under way now.
+func (s *Status) source(src source.Status, heldAt int64) {
 	s.LastSeq = max(src.LastSeq, s.Seq)
 	s.Lag = s.LastSeq - s.Seq
 	s.CaughtUp = src.CaughtUp && src.State == source.StateReading && s.Seq >= src.Seq
-	if !s.CaughtUp && !src.CaughtUpAt.IsZero() {
-		s.BehindSince = src.CaughtUpAt.UTC().Format(time.RFC3339Nano)
+	if s.Seq >= src.Seq { // nothing is under way
+		heldAt = nanos(src.CaughtUpAt)
 	}
+	s.HeldAt = max(s.HeldAt, heldAt)
 	s.Source = SourceStatus{src.State, src.Connected, src.Sessions, src.Resets, src.Duplicates, src.HeadLost}
 	switch {
 	case src.State == source.StateWaiting, src.State == source.StateProving && src.Reason != "": // it looks whether what it waits for has come
@@ -199,4 +213,20 @@ func (s *Status) source(src source.Status) {
 	case src.State == source.StateReading:
 		s.State = StateCatching
 	}
+}
+
+// rfc3339 is a time in ns since 1970 as text, "" for 0.
+func rfc3339(ns int64) string {
+	if ns == 0 {
+		return ""
+	}
+	return time.Unix(0, ns).UTC().Format(time.RFC3339Nano)
+}
+
+// nanos is a time in ns since 1970, 0 for the zero time.
+func nanos(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixNano()
 }

@@ -23,13 +23,13 @@ func makeFolds(ctx context.Context, dir *store.Dir, c *config.Config, leftOut []
 	for _, fc := range c.Folds {
 		f, err := makeFold(ctx, dir, c, fc, links[fc.Source.NATS], log)
 		if err != nil {
-			f = runtime.Broken(dir, fc.Name, err, log)
+			f = runtime.Broken(dir, runtime.FoldOptions{Name: fc.Name, Staleness: fc.MaxStaleness, Log: log}, err)
 		}
 		folds = append(folds, f)
 	}
 	for _, name := range leftOut {
 		err := hint.Error(fmt.Errorf("fold %s: its configuration has a mistake", name), "foldrun check -c %s lists what is wrong", c.Path)
-		folds = append(folds, runtime.Broken(dir, name, &runtime.Stop{Code: runtime.CodeConfig, Err: err}, log))
+		folds = append(folds, runtime.Broken(dir, runtime.FoldOptions{Name: name, Log: log}, &runtime.Stop{Code: runtime.CodeConfig, Err: err}))
 	}
 	return folds
 }
@@ -64,6 +64,7 @@ func foldOptions(c *config.Config, fc config.Fold, l link, log *slog.Logger) (o 
 		OnEvict:    fc.Source.OnEvict,
 		OnDiverged: runtime.Divergence(fc.OnDivergence),
 		Upgrade:    runtime.Upgrade(fc.Upgrade),
+		Staleness:  fc.MaxStaleness,
 		Log:        log,
 	}
 	for name, x := range fc.Index {

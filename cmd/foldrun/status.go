@@ -59,6 +59,9 @@ func printStatus(out io.Writer, s *client.Status) error {
 		if f.Hint != "" {
 			fmt.Fprintf(out, "%s: hint: %s\n", f.Name, f.Hint)
 		}
+		if f.Stale {
+			fmt.Fprintf(out, "%s: stale: everything was folded last at %s, longer ago than max_staleness, %s\n", f.Name, orDash(f.BehindSince), f.Staleness)
+		}
 		if f.Quarantined > 0 {
 			fmt.Fprintf(out, "%s: %s\n", f.Name, quarantineOf(&f))
 		}

@@ -144,7 +144,7 @@ func (d *Door) can(t *Token) parts {
 // readyAtAll is ready for a caller without a token: it learns no names.
 func (s *Server) readyAtAll(w http.ResponseWriter, r *http.Request) error {
 	status, text := http.StatusOK, "ready\n"
-	if slices.ContainsFunc(s.opt.Folds, func(f Fold) bool { return !f.Status().Ready }) {
+	if !s.readiness().Ready {
 		status, text = http.StatusServiceUnavailable, "not ready: with a token this says which folds\n"
 	}
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")

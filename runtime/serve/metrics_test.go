@@ -79,17 +79,3 @@ func TestMetrics(t *testing.T) {
 		t.Error(err)
 	}
 }
-
-// TestReady asks whether folds are ready: those that were caught up once.
-func TestReady(t *testing.T) {
-	a, b := &told{runtime.Status{Name: "a", State: runtime.StateWaiting, Code: "nats_unreachable", Ready: true}},
-		&told{runtime.Status{Name: "b", State: runtime.StateCatching, Seq: 3, LastSeq: 8}}
-	h := serve.New(serve.Options{Folds: []serve.Fold{a, b}})
-	if code, text := fetch(t, h, "/readyz"); code != http.StatusServiceUnavailable || text != "b: catching up : seq 3 of 8\n" {
-		t.Errorf("%d: %q", code, text)
-	}
-	b.status.Ready = true
-	if code, text := fetch(t, h, "/readyz"); code != http.StatusOK || text != "ready\n" {
-		t.Errorf("%d: %q", code, text)
-	}
-}

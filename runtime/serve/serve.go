@@ -1,7 +1,6 @@
 package serve
 
 import (
-	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/pprof"
@@ -98,25 +97,6 @@ func (s *Server) route(pattern string, h handler) {
 func (s *Server) health(w http.ResponseWriter, r *http.Request) error {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	_, err := w.Write([]byte("ok\n"))
-	s.sent(r, err)
-	return nil
-}
-
-// ready replies whether each fold was caught up once. A source that is away, or a fold that stopped, does not change
-// that: what it had answers reads, marked so.
-func (s *Server) ready(w http.ResponseWriter, r *http.Request) error {
-	status, text := http.StatusOK, "ready\n"
-	for _, f := range s.opt.Folds {
-		if st := f.Status(); !st.Ready {
-			if status == http.StatusOK {
-				status, text = http.StatusServiceUnavailable, ""
-			}
-			text += fmt.Sprintf("%s: %s %s: seq %d of %d\n", st.Name, st.State, st.Code, st.Seq, st.LastSeq)
-		}
-	}
-	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	w.WriteHeader(status)
-	_, err := w.Write([]byte(text))
 	s.sent(r, err)
 	return nil
 }

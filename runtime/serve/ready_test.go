@@ -1,0 +1,38 @@
+package serve_test
+
+import (
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/foldrun/foldrun/runtime"
+	"github.com/foldrun/foldrun/runtime/serve"
+)
+
+// TestReady asks whether folds are ready: those that were caught up once, and are not stale.
+func TestReady(t *testing.T) {
+	a, b := &told{runtime.Status{Name: "a", State: runtime.StateFollowing, CaughtUp: true, Ready: true}},
+		&told{runtime.Status{Name: "b", State: runtime.StateCatching, Seq: 3, LastSeq: 8}}
+	h := serve.New(serve.Options{Folds: []serve.Fold{a, b}})
+	expect := func(path string, code int, text string) {
+		t.Helper()
+		if is, said := fetch(t, h, path); is != code || said != text {
+			t.Errorf("%d: %q", is, said)
+		}
+	}
+	expect("/readyz", http.StatusServiceUnavailable, "not ready\nb: catching up: catching_up: seq 3 of 8 is folded\n")
+	b.status.Ready = true
+	expect("/readyz", http.StatusOK, "ready\n")
+	expect("/readyz?json=1", http.StatusOK, `{"ready":true,"degraded":false,"folds":[{"fold":"a","ready":true,"state":"following"},{"fold":"b","ready":true,"state":"catching up"}]}`+"\n")
+
+	a.status.State, a.status.Code, a.status.Reason = runtime.StateWaiting, "nats_unreachable", "not connected"
+	expect("/readyz", http.StatusOK, "ready, degraded\na: waiting: nats_unreachable: not connected\n")
+	a.status.Stale, a.status.Staleness, a.status.BehindSince = true, 30*time.Second, "T"
+	const stale = "everything was folded last at T, longer ago than max_staleness, 30s"
+	expect("/readyz", http.StatusServiceUnavailable, "not ready\na: waiting: nats_unreachable: not connected\na: waiting: stale: "+stale+"\n")
+	expect("/readyz?json=1", http.StatusServiceUnavailable, `{"ready":false,"degraded":true,"folds":[{"fold":"a","ready":false,"state":"waiting","reasons":`+
+		`[{"code":"nats_unreachable","text":"not connected"},{"code":"stale","text":"`+stale+`"}]},{"fold":"b","ready":true,"state":"catching up"}]}`+"\n")
+	if code, _ := fetch(t, h, "/readyz?jsn=1"); code != http.StatusBadRequest {
+		t.Errorf("a parameter that there is not: %d", code)
+	}
+}
