@@ -19,6 +19,7 @@ const startWait = 5 * time.Second
 
 func runCommand() *cobra.Command {
 	var path string
+	var watch bool
 	var logs logFlags
 	c := &cobra.Command{
 		Use:   "run",
@@ -27,8 +28,12 @@ func runCommand() *cobra.Command {
 batch, and foldrun ends with 0. A second signal, half a second later or more, ends it at once; it loses nothing by that,
 but starts a little further back.
 
-A fold that cannot run, for its module or its configuration, stops alone: status and the log say why.`,
-		Example: "  foldrun run -c foldrun.toml\n  foldrun run -c /etc/foldrun/foldrun.toml --log-format json",
+A fold that cannot run, for its module or its configuration, stops alone: status and the log say why.
+
+With --watch, for authors, a module that is built again is taken, and so is a change of the configuration: everything stops
+and starts anew within a moment. The index of a new module is built beside the old one, which answers until then. A module
+that would be refused is told, and the old one stays.`,
+		Example: "  foldrun run -c foldrun.toml\n  foldrun run --watch\n  foldrun run -c /etc/foldrun/foldrun.toml --log-format json",
 		Args:    arguments(cobra.NoArgs),
 		RunE: func(c *cobra.Command, _ []string) error {
 			log, err := logs.open(c.ErrOrStderr())
@@ -37,10 +42,14 @@ A fold that cannot run, for its module or its configuration, stops alone: status
 			}
 			ctx, stop := graceful(c.Context(), log)
 			defer stop()
+			if watch {
+				return (&runWatch{path: path, log: log}).run(ctx)
+			}
 			return runFolds(ctx, path, log)
 		},
 	}
 	c.Flags().StringVarP(&path, "config", "c", defaultConfig, "configuration file")
+	c.Flags().BoolVar(&watch, "watch", false, "for authors: start anew when a module or the configuration changes")
 	c.MarkFlagFilename("config", "toml")
 	logs.flags(c)
 	return c
