@@ -2,8 +2,10 @@ package sdk_test
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"log/slog"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -11,24 +13,12 @@ import (
 	"github.com/foldrun/foldrun/runtime/plugin"
 )
 
-// TestBehaviour shows what becomes of records whose transform does odd things, each between two good ones.
-func TestBehaviour(t *testing.T) {
-	var lines bytes.Buffer
-	log := slog.New(slog.NewTextHandler(&lines, nil))
-	m := compile(t, behave(t, "main", "other"), plugin.Options{Config: []byte(`{"wanted":"k\u0065pt"}`), Log: log})
-	for _, x := range []struct{ verb, want string }{
-		{"anything", `0 "k"="anything";`},
-		{"record", `0 "k"="2 1700000000000000000 $KV.b.k put X-Tag=red X-Tag=blue X-Empty= red";1 "$KV.b.k"="";`},
-		{"kinds", `0 "string ü"="a\xff";0 "b\xff"="cönst";0 "numbers"="-9223372036854775808 18446744073709551615 -7 0";` +
-			`0 "json"="\"\\\"\\\\\\n\\t\\u0001ü\"";0 "Pt\x00\x01\x19\x01"="kinds";`},
-		{"escaped", `0 "aü\n"="ü\n";`},
-		{"ttl", `0 "k"="" ttl 3600000000000;`},
-		{"config", `0 "config"="kept";`},
-		{"skip", ``},
-		{"error", `module 7: text of error`},
-		{"log", ``},
-		{"unknown index", `unknown_index 0: index 7, the manifest has 2`},
-		// What ends the instance: the host says how the record failed.
+// A behaved is what becomes of a record whose value is the verb.
+type behaved struct{ verb, want string }
+
+// endings are what ends the instance, by language: the host says how the record failed.
+var endings = map[string][]behaved{
+	"assemblyscript": {
 		{"throw", "trap 0: the module aborted: thrown, in plugin.ts:"},
 		{"byte", "trap 0: the module aborted: there is no such byte, in foldrun.ts:"},
 		{"slice", "trap 0: the module aborted: there is no such slice, in foldrun.ts:"},
@@ -41,7 +31,42 @@ func TestBehaviour(t *testing.T) {
 		{"memory", "trap 0: "},
 		{"leak", "trap 0: "},
 		{"recurse", "stack_overflow 0: its calls nest deeper than 16 MiB of stack"},
-	} {
+	},
+	"rust": {
+		{"throw", "trap 0: "},
+		{"byte", "trap 0: "},
+		{"null", "trap 0: "},
+		{"memory", "trap 0: "},
+		{"leak", "trap 0: "},
+		{"recurse", "trap 0: "},
+	},
+}
+
+// panics are what a language says of a panic in the log.
+var panics = map[string][]string{
+	"rust": {`level=ERROR msg=module module=behave text="panicked at .*thrown`, `text="panicked at .*index out of bounds`},
+}
+
+// TestBehaviour shows what becomes of records whose transform does odd things, each between two good ones.
+func TestBehaviour(t *testing.T) { inEach(t, behaviour) }
+
+func behaviour(t *testing.T, behave behaving) {
+	var lines bytes.Buffer
+	log := slog.New(slog.NewTextHandler(&lines, nil))
+	m := compile(t, behave.wasm(t, "main", "other"), plugin.Options{Config: []byte(`{"wanted":"k\u0065pt"}`), Log: log})
+	for _, x := range append([]behaved{
+		{"anything", `0 "k"="anything";`},
+		{"record", `0 "k"="2 1700000000000000000 $KV.b.k put X-Tag=red X-Tag=blue X-Empty= red";1 "$KV.b.k"="";`},
+		{"kinds", `0 "string ü"="a\xff";0 "b\xff"="cönst";0 "numbers"="-9223372036854775808 18446744073709551615 -7 0";` +
+			`0 "json"="\"\\\"\\\\\\n\\t\\u0001ü\"";0 "Pt\x00\x01\x19\x01"="kinds";`},
+		{"escaped", `0 "aü\n"="ü\n";`},
+		{"ttl", `0 "k"="" ttl 3600000000000;`},
+		{"config", `0 "config"="kept";`},
+		{"skip", ``},
+		{"error", `module 7: text of error`},
+		{"log", ``},
+		{"unknown index", `unknown_index 0: index 7, the manifest has 2`},
+	}, endings[behave.language]...) {
 		t.Run(x.verb, func(t *testing.T) {
 			u := &abi.Updates{}
 			put(u, "before", []byte("1"))
@@ -64,14 +89,18 @@ func TestBehaviour(t *testing.T) {
 			}
 		})
 	}
-	if want := `level=WARN msg=module module=behave text="a line"`; !strings.Contains(lines.String(), want) {
-		t.Errorf("the log has no line %s\n%s", want, lines.String())
+	for _, want := range append(panics[behave.language], `level=WARN msg=module module=behave text="a line"`) {
+		if !regexp.MustCompile(want).MatchString(lines.String()) {
+			t.Errorf("the log has no line %s\n%s", want, lines.String())
+		}
 	}
 }
 
 // TestFrames: answers do not depend on how many records a frame holds, and large ones keep their bytes.
-func TestFrames(t *testing.T) {
-	m := compile(t, behave(t, "main", "other"), plugin.Options{BytesPerRecord: 8 << 20})
+func TestFrames(t *testing.T) { inEach(t, frames) }
+
+func frames(t *testing.T, behave behaving) {
+	m := compile(t, behave.wasm(t, "main", "other"), plugin.Options{BytesPerRecord: 8 << 20})
 	u := &abi.Updates{}
 	verbs := []string{"one", "record", "kinds", "escaped", "skip", "error", "ttl"}
 	for i := range 300 {
@@ -102,11 +131,14 @@ func TestFrames(t *testing.T) {
 }
 
 // TestStart: what stops a module from starting, with the text that an operator reads.
-func TestStart(t *testing.T) {
-	module := behave(t, "main")
+func TestStart(t *testing.T) { inEach(t, start) }
+
+func start(t *testing.T, behave behaving) {
+	module := behave.wasm(t, "main")
+	thrown := map[string]string{"assemblyscript": "the module aborted: configure"}[behave.language]
 	for _, x := range []struct{ config, want string }{
 		{`{"refuse":"tenant is missing"}`, "refuses the config with code 1: tenant is missing"},
-		{`{"throw":true}`, "the module aborted: configure"},
+		{`{"throw":true}`, cmp.Or(thrown, "foldrun_init: wasm error: unreachable")},
 	} {
 		m := compile(t, module, plugin.Options{Config: []byte(x.config)})
 		w := m.Worker()
@@ -116,6 +148,10 @@ func TestStart(t *testing.T) {
 			t.Errorf("got %v, want %s", err, x.want)
 		}
 	}
+}
+
+// TestUnregistered: in AssemblyScript a plugin can forget to name its transform.
+func TestUnregistered(t *testing.T) {
 	unregistered := asc(t, "assemblyscript/testdata/unregistered/plugin.ts", abi.Manifest{Name: "unregistered"})
 	w := compile(t, unregistered, plugin.Options{}).Worker()
 	defer w.Close(t.Context())

@@ -37,7 +37,9 @@ var jsonNames = []string{"a", "b", "c", "", "b\n", "long name of a field that no
 
 // TestJSON compares the scanner with that of the Go SDK, which is compared with encoding/json: on the texts above, and on
 // such as they become when bytes change.
-func TestJSON(t *testing.T) {
+func TestJSON(t *testing.T) { inEach(t, jsonTextsAreRead) }
+
+func jsonTextsAreRead(t *testing.T, behave behaving) {
 	r, u := seeded(t), &abi.Updates{}
 	for _, text := range jsonTexts {
 		put(u, "k", []byte("json:"+text))
@@ -52,7 +54,7 @@ func TestJSON(t *testing.T) {
 		}
 		put(u, "k", []byte(`json:{"a":`+number+`}`))
 	}
-	m := compile(t, behave(t, "raw", "text", "int", "float", "bool", "null", "inner"), plugin.Options{})
+	m := compile(t, behave.wasm(t, "raw", "text", "int", "float", "bool", "null", "inner"), plugin.Options{})
 	got, stats := transform(t, m, u)
 	if stats.Instances != 1 {
 		t.Errorf("%d instances were needed", stats.Instances)
@@ -119,13 +121,15 @@ func near(got, want string) bool {
 }
 
 // TestFloats: numbers of up to 15 digits and a power of ten within 22 are read to the last bit.
-func TestFloats(t *testing.T) {
+func TestFloats(t *testing.T) { inEach(t, floatsAreRead) }
+
+func floatsAreRead(t *testing.T, behave behaving) {
 	r, u := seeded(t), &abi.Updates{}
 	for range 3000 {
 		digits := r.Int64N(1e15) / int64(math.Pow10(r.IntN(15)))
 		put(u, "k", fmt.Appendf(nil, `json:{"a":%de%+d}`, digits, r.IntN(45)-22))
 	}
-	m := compile(t, behave(t, "raw", "text", "int", "float", "bool", "null", "inner"), plugin.Options{})
+	m := compile(t, behave.wasm(t, "raw", "text", "int", "float", "bool", "null", "inner"), plugin.Options{})
 	got, _ := transform(t, m, u)
 	for i := range got {
 		if want := goReads(u.Value(i)[len("json:"):]); got[i] != want {

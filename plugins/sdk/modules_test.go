@@ -70,10 +70,28 @@ func runAsc(tool, source string) ([]byte, error) {
 	return os.ReadFile(filepath.Join(dir, "plugin.wasm"))
 }
 
-// behave is the plugin in AssemblyScript that does what its records say.
-func behave(t testing.TB, indexes ...string) []byte {
+// A behaving is the plugin of one language that does what its records say.
+type behaving struct {
+	language string
+	build    func(t testing.TB, m abi.Manifest) []byte
+}
+
+// wasm returns the plugin's module, with the indexes.
+func (b behaving) wasm(t testing.TB, indexes ...string) []byte {
 	t.Helper()
-	return asc(t, "assemblyscript/testdata/behave/plugin.ts", abi.Manifest{Name: "behave", Indexes: indexes})
+	return b.build(t, abi.Manifest{Name: "behave", Indexes: indexes})
+}
+
+// inEach runs a test with the plugin of each language.
+func inEach(t *testing.T, test func(t *testing.T, behave behaving)) {
+	for _, b := range []behaving{
+		{"assemblyscript", func(t testing.TB, m abi.Manifest) []byte {
+			return asc(t, "assemblyscript/testdata/behave/plugin.ts", m)
+		}},
+		{"rust", func(t testing.TB, m abi.Manifest) []byte { return built(t, "rust", "rust/testdata/behave.rs", m) }},
+	} {
+		t.Run(b.language, func(t *testing.T) { test(t, b) })
+	}
 }
 
 func check(t testing.TB, err error) {

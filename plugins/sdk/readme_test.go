@@ -8,20 +8,40 @@ import (
 	"testing"
 )
 
-// TestREADME does in an empty folder what the README of the SDK for AssemblyScript says.
+// TestREADME does in an empty folder what the README of an SDK says.
 func TestREADME(t *testing.T) {
-	if _, err := exec.LookPath("asc"); err != nil {
-		t.Skip("needs AssemblyScript: npm i --ignore-scripts assemblyscript@0.28.20, and its node_modules/.bin in $PATH")
+	for _, x := range []struct {
+		language string
+		kind     string // of the block that is the source
+		source   string
+		tests    string // a command that runs the source's own
+		needs    func(t *testing.T)
+	}{
+		{"assemblyscript", "ts", "plugin.ts", "", func(t *testing.T) {
+			if _, err := exec.LookPath("asc"); err != nil {
+				t.Skip("needs AssemblyScript: npm i --ignore-scripts assemblyscript@0.28.20, and its node_modules/.bin in $PATH")
+			}
+		}},
+		{"rust", "rust", "src/lib.rs", "cd users && ${CARGO:-cargo} test --quiet", func(t *testing.T) { example(t, "rust", "by-country") }},
+	} {
+		t.Run(x.language, func(t *testing.T) {
+			x.needs(t)
+			dir := followREADME(t, x.language, x.kind, x.source)
+			runShell(t, dir, x.tests)
+		})
 	}
-	text, err := os.ReadFile("assemblyscript/README.md")
+}
+
+// followREADME does what a README says, and returns the folder where it was done.
+func followREADME(t *testing.T, language, kind, source string) string {
+	t.Helper()
+	text, err := os.ReadFile(language + "/README.md")
 	check(t, err)
+	tool, err := command()
+	check(t, err)
+	t.Setenv("PATH", filepath.Dir(tool)+string(filepath.ListSeparator)+os.Getenv("PATH"))
 	dir := t.TempDir()
-	build := exec.Command("go", "build", "-o", filepath.Join(dir, "bin", "foldrun"), "../../cmd/foldrun")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	t.Setenv("PATH", filepath.Join(dir, "bin")+string(filepath.ListSeparator)+os.Getenv("PATH"))
-	files := map[string]string{"ts": "plugin.ts", "toml": "foldrun.plugin.toml", "txtar": "testdata/first.txtar"}
+	files := map[string]string{kind: source, "toml": "foldrun.plugin.toml", "txtar": "testdata/first.txtar"}
 	commands := 0
 	for i, block := range strings.Split(string(text), "\n```") {
 		if i%2 == 0 {
@@ -30,11 +50,7 @@ func TestREADME(t *testing.T) {
 		kind, body, _ := strings.Cut(block, "\n")
 		if kind == "sh" {
 			commands++
-			cmd := exec.Command("sh", "-euc", body)
-			cmd.Dir = dir
-			if out, err := cmd.CombinedOutput(); err != nil {
-				t.Fatalf("%s\n%v\n%s", body, err, out)
-			}
+			runShell(t, dir, body)
 			continue
 		}
 		file, known := files[kind]
@@ -46,5 +62,15 @@ func TestREADME(t *testing.T) {
 	}
 	if len(files) > 0 || commands != 2 {
 		t.Fatalf("the README lacks %q, and has %d blocks of commands", files, commands)
+	}
+	return dir
+}
+
+func runShell(t *testing.T, dir, commands string) {
+	t.Helper()
+	cmd := exec.Command("sh", "-euc", commands)
+	cmd.Dir = dir
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%s\n%v\n%s", commands, err, out)
 	}
 }

@@ -19,53 +19,45 @@ import (
 	"github.com/foldrun/foldrun/runtime/plugin/fuel"
 )
 
-// describers are modules that emit all they read of a record; the ones with SDKs do so if their config says describe.
-var describers = []struct {
-	name string
-	wasm func(testing.TB) []byte
-}{
-	{"AssemblyScript", func(t testing.TB) []byte { return behave(t, "main") }},
-	{"WAT", func(t testing.TB) []byte { return example(t, "wat", "describe") }},
+// TestInVectors sends the in frames of testdata/vectors to modules that emit all they read of a record; the ones with SDKs do so
+// if their config says describe. The good ones come out as their files say. A bad frame, which no host sends, may be refused
+// or read to some answer, and traps at worst.
+func TestInVectors(t *testing.T) {
+	inEach(t, func(t *testing.T, behave behaving) { inVectors(t, behave.wasm(t, "main")) })
+	t.Run("wat", func(t *testing.T) { inVectors(t, example(t, "wat", "describe")) })
 }
 
-// TestInVectors sends them the in frames of testdata/vectors: the good ones come out as their files say. A bad frame, which no
-// host sends, may be refused or read to some answer, and traps at worst.
-func TestInVectors(t *testing.T) {
+func inVectors(t *testing.T, wasm []byte) {
 	files, err := filepath.Glob("../../testdata/vectors/in-*.txt")
 	if err != nil || len(files) < 20 {
 		t.Fatalf("%d vectors, %v", len(files), err)
 	}
-	for _, d := range describers {
-		t.Run(d.name, func(t *testing.T) {
-			wasm := d.wasm(t)
-			start := func() guest {
-				g := guestOf(t, wasm)
-				g.init(t, `{"describe":true}`)
-				return g
-			}
-			g := start()
-			for _, file := range files {
-				want, frame := readVector(t, file)
-				got, err := g.describe(t, frame)
-				switch {
-				case want == "" && err != nil:
-					g = start()
-				case want == "":
-				case err != nil:
-					t.Errorf("%s: %v", file, err)
-				case got != want:
-					t.Errorf("%s\n--- got\n%s--- want\n%s", file, got, want)
-				}
-			}
-			for _, frame := range encoded(allCities(t))[:3] { // full ones, for which the memory has to grow
-				want, err := abi.DecodeIn(frame)
-				check(t, err)
-				got, err := g.describe(t, frame)
-				if err != nil || strings.Count(got, "\n") != 4*want.Len() || !strings.Contains(got, fmt.Sprintf("%+q", want.Value(want.Len()-1))) {
-					t.Errorf("%d records: %v, %s", want.Len(), err, got)
-				}
-			}
-		})
+	start := func() guest {
+		g := guestOf(t, wasm)
+		g.init(t, `{"describe":true}`)
+		return g
+	}
+	g := start()
+	for _, file := range files {
+		want, frame := readVector(t, file)
+		got, err := g.describe(t, frame)
+		switch {
+		case want == "" && err != nil:
+			g = start()
+		case want == "":
+		case err != nil:
+			t.Errorf("%s: %v", file, err)
+		case got != want:
+			t.Errorf("%s\n--- got\n%s--- want\n%s", file, got, want)
+		}
+	}
+	for _, frame := range encoded(allCities(t))[:3] { // full ones, for which the memory has to grow
+		want, err := abi.DecodeIn(frame)
+		check(t, err)
+		got, err := g.describe(t, frame)
+		if err != nil || strings.Count(got, "\n") != 4*want.Len() || !strings.Contains(got, fmt.Sprintf("%+q", want.Value(want.Len()-1))) {
+			t.Errorf("%d records: %v, %s", want.Len(), err, got)
+		}
 	}
 }
 
@@ -184,7 +176,9 @@ func readVector(t *testing.T, file string) (meaning string, frame []byte) {
 }
 
 // TestTuples makes the tuples of testdata/vectors/tuple.txt, and random ones as the host's codec does.
-func TestTuples(t *testing.T) {
+func TestTuples(t *testing.T) { inEach(t, tuples) }
+
+func tuples(t *testing.T, behave behaving) {
 	text, err := os.ReadFile("../../testdata/vectors/tuple.txt")
 	check(t, err)
 	_, lines, _ := strings.Cut(string(text), "tuples:\n")
@@ -225,7 +219,7 @@ func TestTuples(t *testing.T) {
 		r.Shuffle(len(elements), func(i, j int) { elements[i], elements[j] = elements[j], elements[i] })
 		add(elements)
 	}
-	got, _ := transform(t, compile(t, behave(t, "main"), plugin.Options{}), u)
+	got, _ := transform(t, compile(t, behave.wasm(t, "main"), plugin.Options{}), u)
 	for i := range got {
 		if got[i] != want[i] {
 			t.Fatalf("%x: got %s, want %s", u.Value(i), got[i], want[i])
