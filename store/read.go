@@ -10,21 +10,35 @@ import (
 
 // A View is the store at one commit: every read of it sees the same rows and the same cursor, whatever commits
 // meanwhile. It holds files back from deletion, so it is short-lived; Close ends it.
+//
+// A view is safe for many goroutines, until it is closed.
 type View struct {
 	db    *DB
-	snap  *pebble.Snapshot
+	snap  pebble.Reader
 	state State
 }
 
 // View opens a view of the last commit.
 func (db *DB) View() (*View, error) {
+	return db.view(func() pebble.Reader { return db.pebble.NewSnapshot() })
+}
+
+// Pin opens a view of the last commit that may be kept for minutes. While a snapshot is there, compactions keep whatever it
+// sees; a pinned view holds the files back instead, once what was in memory when it was opened has been written to them.
+func (db *DB) Pin() (*View, error) {
+	return db.view(func() pebble.Reader {
+		return db.pebble.NewEventuallyFileOnlySnapshot([]pebble.KeyRange{{Start: []byte{0}, End: []byte{0xff}}})
+	})
+}
+
+func (db *DB) view(open func() pebble.Reader) (*View, error) {
 	db.closeMu.RLock()
 	defer db.closeMu.RUnlock()
 	if db.closed {
 		return nil, ErrClosed
 	}
 	db.readers.Add(1)
-	v := &View{db: db, snap: db.pebble.NewSnapshot()}
+	v := &View{db: db, snap: open()}
 	if err := v.load(); err != nil {
 		v.Close()
 		return nil, fmt.Errorf("store: view: %w", plain(err))
@@ -66,6 +80,10 @@ type Range struct {
 	Reverse    bool   // from the last to the first
 	After      *Mark  // only what comes after it in the direction of reading
 	Claimants  bool   // every claimant of a key, though the index's collisions are "latest"
+	Keys       bool   // each key once, without source and value, whatever its claimants
+
+	// Until, if set, is asked now and then, also where rows are passed over: true ends the reading, as f does.
+	Until func() bool
 }
 
 // Mark is a place between rows: the last row of a page.
@@ -119,7 +137,7 @@ func (v *View) bounds(index int, r Range) (lower, upper []byte) {
 	if r.After == nil {
 		return lower, upper
 	}
-	whole := v.db.specs[index].Collisions == Latest && !r.Claimants
+	whole := r.Keys || v.db.specs[index].Collisions == Latest && !r.Claimants
 	at := appendRowPrefix(nil, x, r.After.Key)
 	switch {
 	case whole && r.Reverse:
@@ -159,8 +177,8 @@ func (v *View) read(index int, lower, upper []byte, r Range, f func(Row) bool) e
 		return fmt.Errorf("store: read: %w", err)
 	}
 	k := keptMarker{f: f}
-	w := walker{f: f, latest: v.db.specs[index].Collisions == Latest && !r.Claimants}
-	if v.state.Kept > 0 {
+	w := walker{f: f, until: r.Until, keys: r.Keys, latest: v.db.specs[index].Collisions == Latest && !r.Claimants && !r.Keys}
+	if v.state.Kept > 0 && !r.Keys {
 		w.f = k.mark
 		k.find, err = v.Finder()
 	}
@@ -205,23 +223,38 @@ func (k *keptMarker) close() error {
 	return k.find.Close()
 }
 
-// walker hands rows to f: each, or the latest of each key.
+// walker hands rows to f: each, or the latest of each key, or one of each key.
 type walker struct {
 	f      func(Row) bool
+	until  func() bool // may be nil
+	passed int         // rows
+	keys   bool        // one of each key
 	latest bool
 	best   Row    // a copy of the best claimant so far of the key in hand; with latest
 	have   bool   // best is set
 	key    []byte // buffer of unescaped keys
+	seek   []byte // buffer of the place before which the key before lies
 }
+
+// untilEvery is after how many rows the walker asks whether to go on.
+const untilEvery = 256
 
 func (w *walker) walk(it *pebble.Iterator, reverse bool) error {
 	step, ok := it.Next, false
-	if reverse {
+	switch {
+	case reverse && w.keys:
+		step, ok = func() bool { return w.before(it) }, it.Last()
+	case reverse:
 		step, ok = it.Prev, it.Last()
-	} else {
+	case w.keys:
+		step, ok = it.NextPrefix, it.First()
+	default:
 		ok = it.First()
 	}
 	for ; ok; ok = step() {
+		if w.passed++; w.passed%untilEvery == 0 && w.until != nil && w.until() {
+			return nil
+		}
 		row, err := w.row(it)
 		if err != nil {
 			return err
@@ -239,12 +272,21 @@ func (w *walker) walk(it *pebble.Iterator, reverse bool) error {
 	return nil
 }
 
+// before goes to the last row of the key before.
+func (w *walker) before(it *pebble.Iterator) bool {
+	w.seek = append(w.seek[:0], it.Key()[:prefixEnd(it.Key())]...)
+	return it.SeekLT(w.seek)
+}
+
 func (w *walker) row(it *pebble.Iterator) (Row, error) {
 	_, key, source, ok := splitRowKey(it.Key(), w.key[:0])
 	if !ok {
 		return Row{}, fmt.Errorf("row key %x is malformed", it.Key())
 	}
 	w.key = key
+	if w.keys {
+		return Row{Key: key}, nil
+	}
 	v, err := it.ValueAndErr()
 	if err != nil {
 		return Row{}, err

@@ -38,7 +38,7 @@ func (o offline) RoundTrip(r *http.Request) (resp *http.Response, err error) {
 		folds = append(folds, f)
 	}
 	w := &recorder{header: http.Header{}, status: http.StatusOK}
-	serve.New(serve.Options{Folds: folds, Version: readBuild().Version}).ServeHTTP(w, r)
+	serve.New(serve.Options{Folds: folds, Version: readBuild().Version, Passing: true}).ServeHTTP(w, r)
 	return w.response(r), nil
 }
 

@@ -1,7 +1,6 @@
 package query
 
 import (
-	"encoding/base64"
 	"strconv"
 	"unicode"
 	"unicode/utf8"
@@ -10,10 +9,10 @@ import (
 )
 
 // appendRow appends a row as JSON.
-func appendRow(dst []byte, row store.Row) []byte {
-	dst = appendBytes(append(dst, `{"key":`...), row.Key)
-	dst = appendBytes(append(dst, `,"value":`...), row.Value)
-	dst = appendBytes(append(dst, `,"source":`...), row.Source)
+func (f *Format) appendRow(dst []byte, row store.Row) []byte {
+	dst = f.appendKey(append(dst, '{'), row.Key)
+	dst = f.appendValue(dst, row.Value)
+	dst = f.Encoding.append(append(dst, `,"source":`...), row.Source)
 	if row.Seq != 0 {
 		dst = strconv.AppendUint(append(dst, `,"seq":`...), row.Seq, 10)
 	}
@@ -29,9 +28,7 @@ func appendRow(dst []byte, row store.Row) []byte {
 // appendBytes appends bytes as JSON: a string if they are text, else {"base64":"…"}.
 func appendBytes(dst, b []byte) []byte {
 	if !isText(b) {
-		dst = append(dst, `{"base64":"`...)
-		dst = base64.StdEncoding.AppendEncode(dst, b)
-		return append(dst, `"}`...)
+		return appendBase64(dst, b)
 	}
 	dst = append(dst, '"')
 	for _, c := range b {

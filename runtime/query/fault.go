@@ -32,6 +32,11 @@ const (
 	Starting     = "fold_starting"
 	Closing      = "closing"
 	NotFollowing = "not_following" // the source cannot be asked
+	TooSlow      = "too_slow"      // the time for one request was over before there was anything to reply
+	Busy         = "busy"          // one only may do it at a time, or too many ask
+
+	TokenExpired     = "token_expired"      // the snapshot of the token is gone
+	TooManySnapshots = "too_many_snapshots" // none can be kept now
 )
 
 func bad(message, hint string) *Fault {

@@ -29,11 +29,26 @@ type viewer interface {
 type Reader struct {
 	folds []Fold
 	named map[string]Fold
+	holds *Holds
 }
 
+// Holds are what requests hold for long, of all readers that share them: snapshots, streams and counts.
+type Holds struct {
+	kept snapshots
+	long long
+}
+
+// NewHolds returns holds of nothing.
+func NewHolds() *Holds {
+	return &Holds{snapshots{all: map[string]*kept{}}, make(long, MaxLong)}
+}
+
+// Close ends the snapshots that are kept; no more can be. What reads one reads on.
+func (h *Holds) Close() { h.kept.close() }
+
 // New returns a reader of folds, in the order in which they are shown. Nothing is started.
-func New(folds []Fold) *Reader {
-	r := &Reader{folds: folds, named: map[string]Fold{}}
+func New(folds []Fold, holds *Holds) *Reader {
+	r := &Reader{folds: folds, named: map[string]Fold{}, holds: holds}
 	for _, f := range folds {
 		r.named[f.Name()] = f
 	}
@@ -127,29 +142,36 @@ func (r *Reader) Store(name string) (Fold, *store.DB, error) {
 	return nil, nil, none
 }
 
-// A Moment says of what fold, and of what moment of it, a request reads.
+// A Moment says of what fold, and of what moment of it, a request reads: of the last commit, unless it says more.
 type Moment struct {
-	Fold string
-	Want *runtime.AtLeast // the position that it is at least of; nil: the last commit
+	Fold  string
+	Want  *runtime.AtLeast // the position that it is at least of; nil: any
+	Keep  time.Duration    // if not 0: the moment is kept for so long, up to MaxKeep, and the reply has the token of it
+	Token string           // if not "": the moment is the one that was kept. It goes with neither Want nor Keep
 }
 
 // A moment is what one request reads.
 type moment struct {
-	fold  Fold
-	db    *store.DB
-	view  *store.View
-	index int // that the request names
-	at    *Position
+	fold     Fold
+	db       *store.DB
+	view     *store.View
+	index    int // that the request names
+	at       *Position
+	snapshot *Snapshot // that the request has kept
+	until    time.Time // when what is kept expires; zero: nothing is
+	close    func()
+	forget   func() // the snapshot, whose token nobody will know
 }
 
 func newMoment(f Fold, db *store.DB, v *store.View) *moment {
-	return &moment{fold: f, db: db, view: v, at: At(f, db, v.State())}
+	return &moment{fold: f, db: db, view: v, at: At(f, db, v.State()), close: func() { v.Close() }}
 }
 
-func (m *moment) close() { m.view.Close() }
-
-// fault makes err a fault about the moment.
+// fault makes err a fault about the moment: it is what is replied, and has no token.
 func (m *moment) fault(err error) error {
+	if m.forget != nil {
+		m.forget()
+	}
 	f := FaultOf(err, m.db)
 	if f.At == nil {
 		f.At = m.at
@@ -159,7 +181,7 @@ func (m *moment) fault(err error) error {
 
 // openIndex opens what a request reads of an index. One that is not there is not waited for.
 func (r *Reader) openIndex(ctx context.Context, what Moment, index string) (*moment, error) {
-	if f := r.named[what.Fold]; f != nil {
+	if f := r.named[what.Fold]; f != nil && what.Token == "" {
 		if db := f.Store(); db != nil {
 			if _, err := indexOf(what.Fold, db, index); err != nil {
 				return nil, err
@@ -178,15 +200,87 @@ func (r *Reader) openIndex(ctx context.Context, what Moment, index string) (*mom
 }
 
 // open opens what a request reads.
-func (r *Reader) open(ctx context.Context, what Moment) (*moment, error) {
-	if f, follows := r.named[what.Fold].(viewer); follows && what.Want != nil {
-		return r.wait(ctx, r.named[what.Fold], f, *what.Want)
+func (r *Reader) open(ctx context.Context, what Moment) (m *moment, err error) {
+	if what.Token != "" {
+		return r.again(what)
 	}
+	if f, follows := r.named[what.Fold].(viewer); follows && what.Want != nil {
+		m, err = r.wait(ctx, r.named[what.Fold], f, *what.Want)
+	} else {
+		m, err = r.last(what)
+	}
+	if err != nil || what.Keep == 0 {
+		return m, err
+	}
+	defer m.close()
+	return r.keep(m, what.Keep)
+}
+
+// again opens what was kept.
+func (r *Reader) again(what Moment) (*moment, error) {
+	if what.Want != nil || what.Keep != 0 {
+		return nil, bad("a token is given, and a position or a time to keep it", "a token is of one moment, and lives for as long as was asked first")
+	}
+	if _, err := r.Fold(what.Fold); err != nil {
+		return nil, err
+	}
+	k, err := r.holds.kept.use(what.Fold, what.Token)
+	if err != nil {
+		return nil, err
+	}
+	return r.momentOf(k), nil
+}
+
+func (r *Reader) momentOf(k *kept) *moment {
+	m := newMoment(k.fold, k.db, k.view)
+	m.until, m.close = k.Until, func() { r.holds.kept.release(k) }
+	return m
+}
+
+// keep keeps the store of a moment as it is now: that moment, or a later one of the same history.
+func (r *Reader) keep(m *moment, keep time.Duration) (*moment, error) {
+	if keep < 0 || keep > MaxKeep {
+		return nil, bad("a snapshot of "+keep.String()+" is asked for", "it is kept for "+MaxKeep.String()+" at most")
+	}
+	v, err := m.pin()
+	if err != nil {
+		return nil, err
+	}
+	k, err := r.holds.kept.keep(m.fold, m.db, v, keep)
+	if err != nil {
+		v.Close()
+		return nil, m.fault(err)
+	}
+	m = r.momentOf(k)
+	m.snapshot, m.forget = &k.Snapshot, func() { r.holds.kept.end(k) }
+	return m, nil
+}
+
+// pin opens a view of the moment's store as it is now, for long.
+func (m *moment) pin() (*store.View, error) {
+	v, err := m.db.Pin()
+	if err != nil {
+		return nil, m.fault(err)
+	}
+	was, is := m.view.State().Position(), v.State().Position()
+	if is.Created != was.Created || is.Seq < was.Seq { // what was demanded of the one is not known of the other
+		v.Close()
+		return nil, m.fault(&Fault{Status: http.StatusConflict, Code: runtime.CodeBehind, Message: "the fold was set back just now", Hint: "ask again"})
+	}
+	return v, nil
+}
+
+// last opens the last commit.
+func (r *Reader) last(what Moment) (*moment, error) {
 	f, db, err := r.Store(what.Fold)
 	if err != nil {
 		return nil, err
 	}
 	v, err := db.View()
+	for next := f.Store(); errors.Is(err, store.ErrClosed) && next != nil && next != db; next = f.Store() { // the generation was replaced just now
+		db = next
+		v, err = db.View()
+	}
 	if err != nil {
 		return nil, FaultOf(err, db)
 	}

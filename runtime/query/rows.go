@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"time"
 
 	"github.com/foldrun/foldrun/store"
 )
@@ -14,13 +15,15 @@ const (
 	DefaultRows = 100
 	MaxRows     = 10_000
 	MaxBytes    = 1 << 20 // of the rows as JSON
-	MaxKeys     = 100     // of a get
+	MaxTime     = 2 * time.Second
+	MaxKeys     = 100 // of a get
 )
 
 // Limits bound a reply. A field that is 0 or more than may be is the default of the request.
 type Limits struct {
-	Rows  int // 1 to MaxRows
-	Bytes int // that the rows take as JSON, up to MaxBytes
+	Rows  int           // 1 to MaxRows
+	Bytes int           // that the rows take as JSON, up to MaxBytes
+	Time  time.Duration // that may be spent on reading them, up to MaxTime
 }
 
 func (l Limits) orDefault() Limits {
@@ -30,6 +33,9 @@ func (l Limits) orDefault() Limits {
 	l.Rows = min(l.Rows, MaxRows)
 	if l.Bytes < 1 || l.Bytes > MaxBytes {
 		l.Bytes = MaxBytes
+	}
+	if l.Time < 1 || l.Time > MaxTime {
+		l.Time = MaxTime
 	}
 	return l
 }
@@ -42,62 +48,76 @@ type Get struct {
 	Reverse   bool     // the rows of each key from the last to the first
 	Claimants bool     // every claimant, where the index shows the latest
 	After     *store.Mark
+	Format    Format
 	Limits    Limits
+}
+
+// A Range says which rows of an index are meant. Its zero value is all of them.
+type Range struct {
+	Prefix     []byte // only keys that start with it
+	Start, End []byte // only keys >= Start and < End; empty = no bound
+	Reverse    bool   // from the last to the first
+	Claimants  bool   // every claimant, where the index shows the latest
+	Keys       bool   // each key once, without source and value
+	Collisions bool   // only keys with more than one claimant, and every one of them
+	After      *store.Mark
 }
 
 // A Scan asks for rows in the order of (key, source key).
 type Scan struct {
 	Moment
 	Index  string
-	Range  store.Range
+	Range  Range
+	Format Format
 	Limits Limits
 }
 
 // A Page is some rows of one moment.
 type Page struct {
-	At      *Position
-	Rows    int
-	More    bool       // there are rows that had no place
-	Next    store.Mark // with More: what the request for them is After
-	Missing [][]byte   // keys of a get that have no row
+	At       *Position
+	Rows     int
+	More     bool       // there are more, or may be: the time was over
+	Next     store.Mark // with More: what the request for them is After
+	Missing  [][]byte   // keys of a get that have no row
+	Snapshot *Snapshot  // that was asked for
 
-	body  []byte // the rows as JSON, between commas
-	limit Limits
+	format Format
+	keys   bool
+	limit  Limits
+	body   []byte // the rows as JSON
+	sep    byte   // between them
 }
 
-// add adds a row, or notes that there is more.
+// add adds a row, unless it has no place.
 func (p *Page) add(row store.Row) bool {
 	n := len(p.body)
 	if p.Rows == p.limit.Rows {
-		p.More = true
 		return false
 	}
 	if p.Rows > 0 {
-		p.body = append(p.body, ',')
+		p.body = append(p.body, p.sep)
 	}
-	p.body = appendRow(p.body, row)
+	if p.keys {
+		p.body = append(p.format.appendKey(append(p.body, '{'), row.Key), '}')
+	} else {
+		p.body = p.format.appendRow(p.body, row)
+	}
 	if p.Rows > 0 && len(p.body) > p.limit.Bytes {
-		p.body, p.More = p.body[:n], true
+		p.body = p.body[:n]
 		return false
 	}
 	p.Rows++
-	p.Next.Key, p.Next.Source = append(p.Next.Key[:0], row.Key...), append(p.Next.Source[:0], row.Source...)
 	return true
 }
 
 // AppendJSON appends the page without its position:
 //
-//	{"rows": […], "more": bool, "next": {"after_key": …, "after_source": …}, "missing": […]}
+//	{"rows": […], "more": bool, "next": {"after_key": …, "after_source": …}, "missing": […], "snapshot": {"token": …, "until": …}}
 //
-// next is there with more, missing where there are such keys.
+// next is there with more, missing where there are such keys, snapshot if it was asked for.
 func (p *Page) AppendJSON(dst []byte) []byte {
-	dst = append(append(dst, `{"rows":[`...), p.body...)
-	if !p.More {
-		dst = append(dst, `],"more":false`...)
-	} else {
-		dst = appendBytes(append(dst, `],"more":true,"next":{"after_key":`...), p.Next.Key)
-		dst = append(appendBytes(append(dst, `,"after_source":`...), p.Next.Source), '}')
-	}
+	dst = append(append(append(dst, `{"rows":[`...), p.body...), ']')
+	dst = appendNext(dst, p.More, p.Next)
 	for i, key := range p.Missing {
 		sep := `,`
 		if i == 0 {
@@ -108,7 +128,20 @@ func (p *Page) AppendJSON(dst []byte) []byte {
 	if len(p.Missing) > 0 {
 		dst = append(dst, ']')
 	}
-	return append(dst, '}')
+	return append(p.Snapshot.appendTo(dst), '}')
+}
+
+// appendNext appends whether there is more, and after what.
+func appendNext(dst []byte, more bool, next store.Mark) []byte {
+	if !more {
+		return append(dst, `,"more":false`...)
+	}
+	return appendMark(append(dst, `,"more":true,"next":`...), next)
+}
+
+func appendMark(dst []byte, m store.Mark) []byte {
+	dst = appendBytes(append(dst, `{"after_key":`...), m.Key)
+	return append(appendBytes(append(dst, `,"after_source":`...), m.Source), '}')
 }
 
 // Get returns the rows of some keys. One key that has none is NotFound; of several, Missing has those.
@@ -122,27 +155,38 @@ func (r *Reader) Get(ctx context.Context, q Get) (*Page, error) {
 		return nil, err
 	}
 	defer m.close()
-	p := &Page{At: m.at, limit: q.Limits.orDefault()}
+	limit := q.Limits.orDefault()
+	page := &Page{At: m.at, Snapshot: m.snapshot, format: q.Format, limit: limit, sep: ','}
+	p := pass{add: page.add, ctx: ctx, until: time.Now().Add(limit.Time)}
+	missing := 0 // of them, those before the last row
 	for _, key := range keys {
-		rg := store.Range{Reverse: q.Reverse, Claimants: q.Claimants}
-		if q.After != nil && string(q.After.Key) == string(key) {
+		rg := store.Range{Reverse: q.Reverse, Claimants: q.Claimants, Until: p.spent}
+		if q.After != nil && bytes.Equal(q.After.Key, key) {
 			rg.After = q.After
 		}
-		n := p.Rows
-		if err := m.view.Get(m.index, key, rg, p.add); err != nil {
+		n := page.Rows
+		if err := m.view.Get(m.index, key, rg, p.take); err != nil {
 			return nil, m.fault(err)
 		}
-		if p.More {
+		if page.Rows > n {
+			missing = len(page.Missing)
+		}
+		if p.full || p.over {
+			page.Missing = page.Missing[:missing] // the next page names the others
 			break
 		}
-		if p.Rows == n && rg.After == nil {
-			p.Missing = append(p.Missing, key)
+		if page.Rows == n && rg.After == nil {
+			page.Missing = append(page.Missing, key)
 		}
 	}
-	if len(q.Keys) == 1 && len(p.Missing) == 1 {
-		return nil, m.fault(m.missing(q.Keys[0]))
+	page.Next = p.mark
+	if page.More, err = p.result(ctx); err == nil && len(q.Keys) == 1 && len(page.Missing) == 1 {
+		err = m.missing(q.Keys[0])
 	}
-	return p, nil
+	if err != nil {
+		return nil, m.fault(err)
+	}
+	return page, nil
 }
 
 // missing returns the fault of a key that has no row. Which source key would yield one is not known: so it says of how many
@@ -177,7 +221,7 @@ func (q *Get) rest() ([][]byte, error) {
 			return nil, bad("a key is given twice", "give each once")
 		}
 		seen[string(key)] = true
-		if q.After != nil && string(q.After.Key) == string(key) {
+		if q.After != nil && bytes.Equal(q.After.Key, key) {
 			keys = nil
 		}
 		keys = append(keys, key)
@@ -195,9 +239,33 @@ func (r *Reader) Scan(ctx context.Context, q Scan) (*Page, error) {
 		return nil, err
 	}
 	defer m.close()
-	p := &Page{At: m.at, limit: q.Limits.orDefault()}
-	if err := m.view.Scan(m.index, q.Range, p.add); err != nil {
-		return nil, m.fault(err)
+	page := &Page{At: m.at, Snapshot: m.snapshot, sep: ','}
+	return page, m.fill(ctx, &q, page)
+}
+
+// fill reads what a page has place for.
+func (m *moment) fill(ctx context.Context, q *Scan, page *Page) error {
+	page.format, page.keys, page.limit = q.Format, q.Range.Keys, q.Limits.orDefault()
+	p := pass{add: page.add, ctx: ctx, until: time.Now().Add(page.limit.Time)}
+	err := m.read(&p, &q.Range)
+	page.Next = p.mark
+	if err == nil {
+		page.More, err = p.result(ctx)
 	}
-	return p, nil
+	if err != nil {
+		return m.fault(err)
+	}
+	return nil
+}
+
+// read reads a range of the index.
+func (m *moment) read(p *pass, r *Range) error {
+	p.collisions, p.keys = r.Collisions, r.Keys
+	if p.collisions && r.After != nil {
+		if err := p.resume(m, r.After); err != nil {
+			return err
+		}
+	}
+	return m.view.Scan(m.index, store.Range{Prefix: r.Prefix, Start: r.Start, End: r.End, Reverse: r.Reverse, After: r.After,
+		Claimants: r.Claimants || r.Collisions, Keys: r.Keys && !r.Collisions, Until: p.spent}, p.take)
 }

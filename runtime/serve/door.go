@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
+
+	"github.com/foldrun/foldrun/runtime/query"
 )
 
 // A Door is where callers come in: it looks at who asks, and hands the request to the Server of what that caller may see
@@ -15,7 +17,7 @@ type Door struct {
 	opt      Options
 	with     parts   // that a caller with the widest token finds
 	outside  *Server // of a caller without a token
-	verify   sync.Mutex
+	all      shared
 	requests chan struct{} // a place for each that is under way
 	refused  *seldom
 
@@ -50,12 +52,12 @@ func newDoor(o Options, with parts) *Door {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	o.Limits = o.Limits.orDefault()
-	d := &Door{opt: o, with: with, requests: make(chan struct{}, o.Limits.Requests), refused: &seldom{log: o.Log}, seen: map[string]*Server{}}
+	d := &Door{opt: o, with: with, requests: make(chan struct{}, o.Limits.Requests), refused: &seldom{log: o.Log}, all: shared{holds: query.NewHolds()}, seen: map[string]*Server{}}
 	if o.Tokens == nil {
-		d.outside = newServer(o, with, &d.verify)
+		d.outside = newServer(o, with, &d.all)
 		return d
 	}
-	d.outside = newServer(o, parts{}, &d.verify)
+	d.outside = newServer(o, parts{}, &d.all)
 	if with.ops {
 		d.outside.route("GET /readyz", d.outside.readyAtAll)
 	}
@@ -79,8 +81,7 @@ func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if !d.begin(r) {
-		h.Set("Retry-After", "1")
-		s.fail(w, r, &fault{http.StatusServiceUnavailable, codeBusy, fmt.Sprintf("%d requests are under way", cap(d.requests)), "ask again in a moment"})
+		s.fail(w, r, &fault{http.StatusServiceUnavailable, query.Busy, fmt.Sprintf("%d requests are under way", cap(d.requests)), "ask again in a moment"})
 		return
 	}
 	defer d.end(r)
@@ -117,7 +118,7 @@ func (d *Door) inside(t *Token) *Server {
 	}
 	s := d.seen[key]
 	if s == nil {
-		s = newServer(d.reach(t), d.can(t), &d.verify)
+		s = newServer(d.reach(t), d.can(t), &d.all)
 		d.seen[key] = s
 	}
 	return s

@@ -20,7 +20,6 @@ func (f *fault) Error() string { return f.code + ": " + f.message }
 
 // The codes of faults, beside those of package query and those of why a fold stopped.
 const (
-	codeBusy      = "busy" // one only may do it at a time, or too many ask
 	codePath      = "unknown_path"
 	codeMethod    = "method_not_allowed"
 	codeHost      = "host_refused"
@@ -41,6 +40,9 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 		if q.Err != nil {
 			s.opt.Log.Warn("request failed", "path", r.URL.Path, "code", f.code, "err", f.message)
 		}
+	}
+	if f.code == query.Busy {
+		w.Header().Set("Retry-After", "5")
 	}
 	var body struct {
 		Error struct {

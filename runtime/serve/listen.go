@@ -89,6 +89,7 @@ func (d *Door) Run(ctx context.Context, l net.Listener) error {
 		return fmt.Errorf("serve: %s: %w", l.Addr(), err)
 	case <-ctx.Done():
 	}
+	d.all.holds.Close() // the folds' stores close when nobody keeps a snapshot of them
 	ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 	defer cancel()
 	if err := h.Shutdown(ending); err != nil {

@@ -55,8 +55,8 @@ func TestQuarantine(t *testing.T) {
 		{"/show?source=a2", `200 ` + one(`"a2"`, "5", size(2)+","+update)},
 		{"/show?source=good", `404 {"error":{"code":"not_found","message":"the source key is not in quarantine"}}`},
 		{"/show", `400 {"error":{"code":"bad_parameter","message":"no source key is given","hint":"add ?source=…, percent-encoded, or ?source64=…"}}`},
-		{"?limit=0", `400 {"error":{"code":"bad_parameter","message":"limit is \"0\"","hint":"write a number from 1 to 10000, and ask for the next page with what \"next\" holds"}}`},
-		{"?all=1", `400 {"error":{"code":"bad_parameter","message":"there is no parameter \"all\"","hint":"known are prefix, prefix64, after, after64, limit, updates"}}`},
+		{"?limit=0", `400 {"error":{"code":"bad_parameter","message":"limit is \"0\"","hint":"write a number from 1 to 10000, and ask for the rest with what \"next\" holds"}}`},
+		{"?all=1", `400 {"error":{"code":"bad_parameter","message":"there is no parameter \"all\"","hint":"known are prefix, prefix64, prefixhex, prefixtuple, after, after64, afterhex, aftertuple, limit, updates"}}`},
 		// A key that is not there, and what quarantine may have to do with it.
 		{"/../indexes/all/get?key=a2", `404 {"error":{"code":"not_found","message":"not found","hint":"the source key of this name has no rows because its record, seq 5, is in quarantine: module"}}`},
 		{"/../indexes/all/get?key=a1", `404 {"error":{"code":"not_found","message":"not found","hint":"3 source keys have no rows because their records are in quarantine"}}`},

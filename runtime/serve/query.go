@@ -2,6 +2,7 @@ package serve
 
 import (
 	"encoding/base64"
+	"encoding/hex"
 	"fmt"
 	"maps"
 	"net/http"
@@ -10,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/foldrun/foldrun/abi"
 	"github.com/foldrun/foldrun/runtime/query"
 	"github.com/foldrun/foldrun/store"
 )
@@ -49,28 +51,56 @@ func (p *params) one(name string) (string, bool) {
 	return all[0], true
 }
 
-// bytes returns a byte parameter: as it is under its name, or as base64 under its name and "64".
-func (p *params) bytes(name string) ([]byte, bool) {
-	plain, have := p.one(name)
-	coded, have64 := p.one(name + "64")
-	if have && have64 {
-		p.bad("give one of them", "%s and %s64 are both given", name, name)
-	}
-	if !have64 {
-		if !have {
-			return nil, false
-		}
-		return []byte(plain), true
-	}
-	return p.decode(name+"64", coded), true
+// forms are how a byte parameter may be given: as it is under its name, or coded under its name and one of these.
+var forms = []struct {
+	suffix, what, hint string
+	decode             func(string) ([]byte, error)
+}{
+	{"64", "base64", "a - and a _ stand for + and /, which a query would have to escape", decode64},
+	{"hex", "hexadecimal", "write two digits a byte", hex.DecodeString},
+	{"tuple", "a tuple", `write it as ("DE",42), percent-encoded`, decodeTuple},
 }
 
-func (p *params) decode(name, coded string) []byte {
-	b, err := decode64(coded)
-	if err != nil {
-		p.bad("a - and a _ stand for + and /, which a query would have to escape", "%s is not base64", name)
+// decode64 reads base64 of either alphabet, padded or not.
+func decode64(s string) ([]byte, error) {
+	s = strings.NewReplacer("+", "-", "/", "_").Replace(strings.TrimRight(s, "="))
+	return base64.RawURLEncoding.DecodeString(s)
+}
+
+func decodeTuple(s string) ([]byte, error) {
+	elements, err := abi.ParseTuple(s)
+	return abi.Tuple{}.Append(elements...), err
+}
+
+// all returns the values of a byte parameter, in the order in which they are given in each form.
+func (p *params) all(name string) (all [][]byte) {
+	p.known = append(p.known, name)
+	for _, plain := range p.values[name] {
+		all = append(all, []byte(plain))
 	}
-	return b
+	for _, form := range forms {
+		p.known = append(p.known, name+form.suffix)
+		for _, coded := range p.values[name+form.suffix] {
+			b, err := form.decode(coded)
+			if err != nil {
+				p.bad(form.hint, "%s is not %s", name+form.suffix, form.what)
+			}
+			all = append(all, b)
+		}
+	}
+	return all
+}
+
+// bytes returns a byte parameter that may be given once.
+func (p *params) bytes(name string) ([]byte, bool) {
+	all := p.all(name)
+	if len(all) > 1 {
+		p.bad("give it once, in one form", "%s is given %d times", name, len(all))
+	}
+	if len(all) == 0 {
+		return nil, false
+	}
+	return all[0], true
 }
 
 // must returns a byte parameter that has to be given.
@@ -80,12 +110,6 @@ func (p *params) must(name, what string) []byte {
 		p.bad(fmt.Sprintf("add ?%s=…, percent-encoded, or ?%s64=…", name, name), "no %s is given", what)
 	}
 	return b
-}
-
-// decode64 reads base64 of either alphabet, padded or not.
-func decode64(s string) ([]byte, error) {
-	s = strings.NewReplacer("+", "-", "/", "_").Replace(strings.TrimRight(s, "="))
-	return base64.RawURLEncoding.DecodeString(s)
 }
 
 func (p *params) flag(name string) bool {
@@ -100,16 +124,32 @@ func (p *params) flag(name string) bool {
 	return false
 }
 
-func (p *params) limit() int {
+// limit returns the rows of a page.
+func (p *params) limit() int { return p.limitTo(query.MaxRows, query.DefaultRows) }
+
+// limitTo returns the parameter limit, 1 to most; one that is not given is that of none.
+func (p *params) limitTo(most, none int) int {
 	v, have := p.one("limit")
 	if !have {
-		return query.DefaultRows
+		return none
 	}
 	n, err := strconv.Atoi(v)
-	if err != nil || n < 1 || n > query.MaxRows {
-		p.bad(fmt.Sprintf("write a number from 1 to %d, and ask for the next page with what \"next\" holds", query.MaxRows), "limit is %q", v)
+	if err != nil || n < 1 || n > most {
+		p.bad(fmt.Sprintf("write a number from 1 to %d, and ask for the rest with what \"next\" holds", most), "limit is %q", v)
 	}
 	return n
+}
+
+// format returns how rows are written.
+func (p *params) format() query.Format {
+	v, _ := p.one("encoding")
+	if !slices.Contains([]string{"", "text", "base64", "hex"}, v) {
+		p.bad("write text, base64 or hex", "encoding is %q", v)
+	}
+	if v == "text" {
+		v = ""
+	}
+	return query.Format{Encoding: query.Encoding(v), JSON: p.flag("json"), Tuple: p.flag("tuple")}
 }
 
 // done returns the first problem; a parameter that nobody asked for is one.
@@ -126,15 +166,9 @@ func (p *params) done() error {
 	return p.err
 }
 
-// keys returns the keys of a get, each given as bytes returns them.
-func (p *params) keys() (keys [][]byte) {
-	p.known = append(p.known, "key", "key64")
-	for _, plain := range p.values["key"] {
-		keys = append(keys, []byte(plain))
-	}
-	for _, coded := range p.values["key64"] {
-		keys = append(keys, p.decode("key64", coded))
-	}
+// keys returns the keys of a get.
+func (p *params) keys() [][]byte {
+	keys := p.all("key")
 	if len(keys) == 0 {
 		p.bad("add ?key=…, percent-encoded, or ?key64=…", "no key is given")
 	}

@@ -1,15 +1,40 @@
 package serve
 
 import (
+	"math"
 	"net/http"
 	"strconv"
+	"time"
 
 	"github.com/foldrun/foldrun/runtime/query"
 )
 
 // moment returns what of a fold a request reads.
-func (p *params) moment(r *http.Request) query.Moment {
-	return query.Moment{Fold: r.PathValue("fold"), Want: p.atLeast()}
+func (s *Server) moment(p *params, r *http.Request) query.Moment {
+	m := query.Moment{Fold: r.PathValue("fold"), Want: p.atLeast()}
+	m.Token, _ = p.one("token")
+	if s.opt.Passing && m.Token != "" {
+		p.bad(passingHint, "no foldrun runs that would have kept a snapshot")
+	}
+	return m
+}
+
+const passingHint = "start foldrun: only a running one keeps snapshots"
+
+// keep returns for how long the moment of the reply is kept.
+func (s *Server) keep(p *params) time.Duration {
+	v, have := p.one("snapshot")
+	if !have {
+		return 0
+	}
+	keep, err := time.ParseDuration(v)
+	if err != nil || keep <= 0 || keep > query.MaxKeep {
+		p.bad("write how long it is kept, up to "+query.MaxKeep.String()+", as 30s", "snapshot is %q", v)
+	}
+	if s.opt.Passing {
+		p.bad(passingHint, "no foldrun runs that would keep a snapshot")
+	}
+	return keep
 }
 
 // position sets the headers that say what a reply reflects.
@@ -35,8 +60,9 @@ func position(w http.ResponseWriter, at *query.Position) {
 func (s *Server) get(w http.ResponseWriter, r *http.Request) error {
 	p := parse(r)
 	q := query.Get{Index: r.PathValue("index"), Keys: p.keys(), Reverse: p.flag("reverse"), Claimants: p.flag("claimants"),
-		After: p.mark(), Limits: query.Limits{Rows: p.limit()}}
-	q.Moment = p.moment(r)
+		After: p.mark(), Format: p.format(), Limits: query.Limits{Rows: p.limit()}}
+	q.Moment = s.moment(p, r)
+	q.Keep = s.keep(p)
 	if err := p.done(); err != nil {
 		return err
 	}
@@ -46,23 +72,59 @@ func (s *Server) get(w http.ResponseWriter, r *http.Request) error {
 	return s.page(w, r, page, err)
 }
 
+// rg returns the range that is asked for.
+func (p *params) rg() (rg query.Range) {
+	rg.Prefix, _ = p.bytes("prefix")
+	rg.Start, _ = p.bytes("start")
+	rg.End, _ = p.bytes("end")
+	rg.Collisions = p.flag("collisions")
+	rg.After = p.mark()
+	return rg
+}
+
 func (s *Server) scan(w http.ResponseWriter, r *http.Request) error {
-	p := parse(r)
-	q := query.Scan{Index: r.PathValue("index")}
-	q.Range.Prefix, _ = p.bytes("prefix")
-	q.Range.Start, _ = p.bytes("start")
-	q.Range.End, _ = p.bytes("end")
-	q.Range.Reverse, q.Range.Claimants = p.flag("reverse"), p.flag("claimants")
-	q.Limits.Rows = p.limit()
-	q.Range.After = p.mark()
-	q.Moment = p.moment(r)
+	p, stream := parse(r), !s.opt.Passing && streams(r)
+	q := query.Scan{Index: r.PathValue("index"), Range: p.rg(), Format: p.format()}
+	q.Range.Reverse, q.Range.Claimants, q.Range.Keys = p.flag("reverse"), p.flag("claimants"), p.flag("keys_only")
+	q.Moment = s.moment(p, r)
+	q.Keep = s.keep(p)
+	if stream {
+		q.Limits.Rows = p.limitTo(math.MaxInt, 0)
+	} else {
+		q.Limits.Rows = p.limit()
+	}
+	if stream && q.Keep != 0 {
+		p.bad("leave it out: a stream is of one moment, which it keeps itself", "a snapshot is asked for with a stream")
+	}
 	if err := p.done(); err != nil {
 		return err
 	}
 	ctx, end := waiting(w, r, q.Want)
 	defer end()
+	if stream {
+		return s.stream(w, r, q)
+	}
 	page, err := s.query.Scan(ctx, q)
 	return s.page(w, r, page, err)
+}
+
+func (s *Server) count(w http.ResponseWriter, r *http.Request) error {
+	p := parse(r)
+	q := query.Count{Index: r.PathValue("index"), Range: p.rg(), Rows: p.limitTo(query.MaxCounted, 0)}
+	q.Moment = s.moment(p, r)
+	q.Keep = s.keep(p)
+	if err := p.done(); err != nil {
+		return err
+	}
+	ctx, end := waiting(w, r, q.Want)
+	defer end()
+	n, err := s.query.Count(ctx, q)
+	if err != nil {
+		return err
+	}
+	position(w, n.At)
+	s.send(w, r, http.StatusOK, append(n.AppendJSON(nil), '\n'))
+	return nil
 }
 
 // page replies with rows.

@@ -24,6 +24,7 @@ type Options struct {
 	Certificate *Certificate // of the door; nil: no TLS
 	OpsApart    bool         // NewOps has a door of its own: readiness, metrics and profiles are not at that of New
 	Limits      Limits
+	Passing     bool // it lives for one request: it keeps no snapshot for another, and streams nothing
 }
 
 // parts are what of a Server there is.
@@ -42,8 +43,14 @@ type Server struct {
 	verify *sync.Mutex // one at a time, of all callers: it reads everything
 }
 
-func newServer(o Options, p parts, verify *sync.Mutex) *Server {
-	s := &Server{opt: o, parts: p, mux: http.NewServeMux(), query: query.New(o.Folds), verify: verify}
+// shared is what all the servers of a door have in common.
+type shared struct {
+	verify sync.Mutex
+	holds  *query.Holds
+}
+
+func newServer(o Options, p parts, all *shared) *Server {
+	s := &Server{opt: o, parts: p, mux: http.NewServeMux(), query: query.New(o.Folds, all.holds), verify: &all.verify}
 	s.route("GET /healthz", s.health)
 	if p.reads {
 		s.routeReads()
@@ -66,6 +73,7 @@ func (s *Server) routeReads() {
 	s.route("GET /v1/status", s.status)
 	s.route("GET /v1/folds/{fold}/indexes/{index}/get", s.get)
 	s.route("GET /v1/folds/{fold}/indexes/{index}/scan", s.scan)
+	s.route("GET /v1/folds/{fold}/indexes/{index}/count", s.count)
 	s.route("GET /v1/folds/{fold}/indexes/{index}/why", s.whyKey)
 	s.route("GET /v1/folds/{fold}/why", s.whySource)
 	s.route("GET /v1/folds/{fold}/verify", s.check)

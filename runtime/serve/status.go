@@ -71,8 +71,7 @@ func (s *Server) check(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if !s.verify.TryLock() {
-		w.Header().Set("Retry-After", "5")
-		return &fault{http.StatusServiceUnavailable, codeBusy, "a store is being verified already", "ask again when that is done"}
+		return &fault{http.StatusServiceUnavailable, query.Busy, "a store is being verified already", "ask again when that is done"}
 	}
 	defer s.verify.Unlock()
 	deadline := http.NewResponseController(w)

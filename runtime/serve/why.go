@@ -11,7 +11,7 @@ func (s *Server) whyKey(w http.ResponseWriter, r *http.Request) error {
 	p := parse(r)
 	q := query.WhyKey{Index: r.PathValue("index"), Key: p.must("key", "key"), Reverse: p.flag("reverse"), Owners: p.limit()}
 	q.After, _ = p.bytes("after_source")
-	q.Moment = p.moment(r)
+	q.Moment = s.moment(p, r)
 	if err := p.done(); err != nil {
 		return err
 	}
@@ -25,7 +25,7 @@ func (s *Server) whyKey(w http.ResponseWriter, r *http.Request) error {
 func (s *Server) whySource(w http.ResponseWriter, r *http.Request) error {
 	p := parse(r)
 	q := query.WhySource{Source: p.must("source", "source key")}
-	q.Moment = p.moment(r)
+	q.Moment = s.moment(p, r)
 	if err := p.done(); err != nil {
 		return err
 	}
