@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/foldrun/foldrun/runtime/source"
 	"github.com/foldrun/foldrun/store"
 )
 
@@ -215,4 +216,19 @@ func TestEdgeDeletes(t *testing.T) {
 	equal(t, "rows", r.rows(0, store.Range{}), `"deleted" "deleted" "deleted"`, `"purged" "purged" "deleted"`)
 	whole(t, r.Store())
 	r.stop()
+}
+
+// TestBucketAsStream: the source keys of a bucket are not those of its stream when that is folded as a stream, so each is a
+// generation of its own.
+func TestBucketAsStream(t *testing.T) {
+	o := FoldOptions{Name: "f", Wasm: testModule(t, "model")}
+	names := map[string]bool{}
+	for _, src := range []source.Options{{Bucket: "b"}, {Stream: "KV_b"}, {Stream: "KV_b", KeyingMessage: true}} {
+		o.Source = src
+		id := must(Try(t.Context(), o))(t)
+		names[must(id.Generation())(t)] = true
+	}
+	if len(names) != 3 {
+		t.Errorf("%d generations, want 3", len(names))
+	}
 }

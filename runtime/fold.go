@@ -122,15 +122,12 @@ func (f *Fold) identity() (store.Identity, error) {
 	if len(config) == 0 {
 		config = []byte("{}")
 	}
-	stream, filter, keying := o.Source.Stream, o.Source.Filter, "subject"
-	if o.Source.Bucket != "" {
-		stream = "KV_" + o.Source.Bucket
-	}
-	if filter == "" {
-		filter = ">"
-	}
-	if o.Source.KeyingMessage {
-		keying = "message"
+	stream, filter, keying := o.Source.Stream, orElse(o.Source.Filter, ">"), store.KeyingSubject
+	switch {
+	case o.Source.Bucket != "": // its source keys are not those of its stream, read as a stream
+		stream, keying = bucketStream+o.Source.Bucket, store.KeyingKey
+	case o.Source.KeyingMessage:
+		keying = store.KeyingMessage
 	}
 	id := store.Identity{
 		Fold: o.Name, Module: f.module.Digest(), Manifest: meaning, Config: config,
@@ -154,6 +151,9 @@ func orElse(s, other string) string {
 	}
 	return s
 }
+
+// bucketStream begins the name of a KV bucket's stream.
+const bucketStream = "KV_"
 
 // Close closes the stores and the module, after Run has returned.
 func (f *Fold) Close(ctx context.Context) error {

@@ -36,13 +36,20 @@ type Identity struct {
 	Stream   string           `json:"stream"`
 	Domain   string           `json:"domain"`
 	Filter   string           `json:"filter"`
-	Keying   string           `json:"keying"`
+	Keying   string           `json:"keying"` // one of the Keying… constants
 	OnEvict  string           `json:"on_evict"`
 	OnError  string           `json:"on_error"`
 	Limits   map[string]int64 `json:"-"`     // beside the identity, see DB.Raise; by name, higher ones let more through
 	Meter    int              `json:"meter"` // version of the fuel meter; 0 = none
 	Indexes  []IndexSpec      `json:"indexes"`
 }
+
+// What a source key is.
+const (
+	KeyingKey     = "key" // of a KV bucket
+	KeyingSubject = "subject"
+	KeyingMessage = "message" // the seq of the message
+)
 
 // canonical returns the bytes that are hashed and stored. Struct fields keep their order and maps are sorted.
 func (id Identity) canonical() ([]byte, error) {
