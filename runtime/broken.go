@@ -13,7 +13,7 @@ func Broken(dir *store.Dir, o FoldOptions, why error) *Fold {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Fold{opt: FoldOptions{Name: o.Name, Staleness: o.Staleness}, dir: dir, log: o.Log.With("fold", o.Name),
+	return &Fold{recipe: recipe{opt: FoldOptions{Name: o.Name, Staleness: o.Staleness}}, dir: dir, log: o.Log.With("fold", o.Name),
 		moved: make(chan struct{}), commands: make(chan command), broken: why}
 }
 
@@ -40,7 +40,7 @@ func (f *Fold) openIdle() {
 // Try makes a fold as NewFold does, starts an instance of its module, which is given its configuration, and closes both.
 // It returns the fold's identity. It needs no data directory. Its error is a *Stop.
 func Try(ctx context.Context, o FoldOptions) (id store.Identity, err error) {
-	f := &Fold{opt: o}
+	f := &recipe{opt: o}
 	if err := f.compile(ctx); err != nil {
 		return id, err
 	}

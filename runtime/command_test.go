@@ -55,6 +55,7 @@ func TestRebuildOutlives(t *testing.T) {
 	r.reach(last)
 	first := r.Status().Generation
 	r.stop()
+	check(t, os.Remove(filepath.Join(path, "folds", "f", first, "module.wasm"))) // else it would be followed
 
 	o.Collisions, o.Upgrade = nil, UpgradeManual
 	r = start(t, path, store.Options{}, o)

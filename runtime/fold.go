@@ -2,12 +2,9 @@ package runtime
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"log/slog"
 	goruntime "runtime"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -40,12 +37,9 @@ type FoldOptions struct {
 
 // Fold is one derived index: it follows its source and is read through its store.
 type Fold struct {
-	opt FoldOptions
-	dir *store.Dir
-	log *slog.Logger
-
-	module *plugin.Module // nil if broken
-	id     store.Identity
+	recipe // what is configured
+	dir    *store.Dir
+	log    *slog.Logger
 	broken error // why the fold could not be made: see Broken
 
 	sweepPause time.Duration       // the least between two sweeps that nobody asked for
@@ -92,57 +86,12 @@ func NewFold(ctx context.Context, dir *store.Dir, o FoldOptions) (*Fold, error) 
 	if o.SweepEvery == 0 {
 		o.SweepEvery = 6 * time.Hour
 	}
-	f := &Fold{opt: o, dir: dir, log: o.Log, moved: make(chan struct{}), sweepPause: sweepPause,
+	f := &Fold{recipe: recipe{opt: o}, dir: dir, log: o.Log, moved: make(chan struct{}), sweepPause: sweepPause,
 		commands: make(chan command), builds: make(chan struct{}, 1)}
 	if err := f.compile(ctx); err != nil {
 		return nil, err
 	}
 	return f, nil
-}
-
-// compile checks the module against the options. Where it fails, nothing stays open.
-func (f *Fold) compile(ctx context.Context) (err error) {
-	if f.module, err = plugin.Compile(ctx, f.opt.Wasm, f.opt.Module); err != nil {
-		return &Stop{CodeModule, fmt.Errorf("fold %s: module: %w", f.opt.Name, err)}
-	}
-	if f.id, err = f.identity(); err != nil {
-		return errors.Join(err, f.module.Close(ctx))
-	}
-	return nil
-}
-
-// identity is everything that the fold's rows are a function of, besides the source's records.
-func (f *Fold) identity() (store.Identity, error) {
-	o, m := &f.opt, f.module.Manifest()
-	meaning, err := json.Marshal(string(m.Meaning()))
-	if err != nil {
-		return store.Identity{}, err
-	}
-	config := o.Module.Config
-	if len(config) == 0 {
-		config = []byte("{}")
-	}
-	stream, filter, keying := o.Source.Stream, orElse(o.Source.Filter, ">"), store.KeyingSubject
-	switch {
-	case o.Source.Bucket != "": // its source keys are not those of its stream, read as a stream
-		stream, keying = bucketStream+o.Source.Bucket, store.KeyingKey
-	case o.Source.KeyingMessage:
-		keying = store.KeyingMessage
-	}
-	id := store.Identity{
-		Fold: o.Name, Module: f.module.Digest(), Manifest: meaning, Config: config,
-		Stream: stream, Domain: o.Source.Domain, Filter: filter, Keying: keying,
-		OnEvict: orElse(o.OnEvict, "remove"), OnError: orElse(o.OnError, OnErrorQuarantine), Limits: f.module.Limits(), Meter: plugin.Meter,
-	}
-	for name := range o.Collisions {
-		if !slices.Contains(m.Indexes, name) {
-			return id, &Stop{CodeModule, hint.Error(fmt.Errorf("fold %s: its module has no index %q", o.Name, name), "it has %q", m.Indexes)}
-		}
-	}
-	for _, name := range m.Indexes {
-		id.Indexes = append(id.Indexes, store.IndexSpec{Name: name, Collisions: store.Collisions(orElse(string(o.Collisions[name]), string(store.All)))})
-	}
-	return id, nil
 }
 
 func orElse(s, other string) string {
@@ -162,6 +111,7 @@ func (f *Fold) Close(ctx context.Context) error {
 		if g != nil {
 			err = errors.Join(err, g.db.Close())
 		}
+		err = errors.Join(err, closeModule(ctx, f.stray(g)))
 	}
 	if f.module == nil {
 		return err

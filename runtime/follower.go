@@ -15,6 +15,7 @@ import (
 // A follower is one generation of a fold, open, and what follows the source into it.
 type follower struct {
 	*Fold
+	recipe // what makes the generation; the fold's own unless another one is configured by now
 	db     *store.DB
 	build  atomic.Bool // nobody reads it yet
 	counts counter
@@ -31,7 +32,7 @@ type follower struct {
 }
 
 func (f *Fold) follower(db *store.DB, build bool) *follower {
-	g := &follower{Fold: f, db: db, startSeq: db.State().Position().Seq}
+	g := &follower{Fold: f, recipe: f.recipe, db: db, startSeq: db.State().Position().Seq}
 	g.build.Store(build)
 	return g
 }

@@ -237,7 +237,7 @@ func TestBudgetOfBuild(t *testing.T) {
 		c.await("a hold", func(st Status) bool { return st.State == StateHeld })
 		st := c.Status()
 		if st.Code != CodeBudget || st.Generation != first || st.Quarantined != 1 || len(c.rows(0, store.Range{})) != 21 ||
-			!strings.Contains(st.Reason, "stands still") || !strings.Contains(st.Hint, "foldrun quarantine ls f") {
+			!strings.Contains(st.Reason, "follows the source meanwhile") || !strings.Contains(st.Hint, "foldrun quarantine ls f") {
 			t.Errorf("while the build is stopped: %+v", st)
 		}
 		check(t, c.Resume(t.Context(), accept))

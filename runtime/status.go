@@ -108,8 +108,12 @@ func (f *Fold) status() Status {
 	cur, next, queued, held, cause, stopped := f.cur, f.next, f.queued, f.held, f.cause, f.stopped
 	f.mu.Unlock()
 	s := Status{Name: f.opt.Name, State: StateStarting, Stream: f.id.Stream, Domain: f.id.Domain}
-	if f.module != nil && (cur == nil || f.id.Has(cur.db.Generation())) { // else it is that of what is built
-		m := f.module.Manifest()
+	r := f.recipe
+	if cur != nil {
+		r = cur.recipe
+	}
+	if r.module != nil && (cur == nil || r.id.Has(cur.db.Generation())) { // else it is that of what is built
+		m := r.module.Manifest()
 		s.Module, s.Version = m.Name, m.Version
 	}
 	if cur != nil {

@@ -17,7 +17,7 @@ const gateEvery = 100 * time.Millisecond
 //
 //	the fold has none                  build it, in the open: it serves from the start
 //	it has the one that is configured  follow the source into it
-//	it has another one                 build the one that is configured beside it
+//	it has another one                 follow the source into it with its own module, and build the one that is configured beside it
 //	a divergence, damage, an operator  build one more of the same identity beside it
 //	the build has caught up            if the gates let it: switch, remove the one that was replaced; else hold
 //
@@ -167,7 +167,7 @@ func (s *supervisor) open(ctx context.Context) error {
 	if have == "" {
 		return s.first(ctx)
 	}
-	err = s.openCurrent(have)
+	err = s.openCurrent(ctx, have)
 	s.serving.follower = s.cur
 	switch {
 	case err != nil && (store.IsDamage(err) || errors.Is(err, store.ErrNoGeneration)):
@@ -175,9 +175,9 @@ func (s *supervisor) open(ctx context.Context) error {
 	case err != nil:
 		return &Stop{CodeStore, err}
 	case !s.id.Has(have), s.id.Lowers(s.cur.db.Identity()) != "":
-		return s.upgrade(have)
+		return s.upgrade(ctx, have)
 	}
-	if err := s.cur.db.Raise(s.id); err != nil {
+	if err := errors.Join(s.cur.db.Raise(s.id), s.cur.db.KeepModule(s.opt.Wasm)); err != nil {
 		return &Stop{CodeStore, err}
 	}
 	s.serving = follow(ctx, s.cur)
@@ -212,7 +212,7 @@ func (s *supervisor) first(ctx context.Context) error {
 	if err != nil {
 		return &Stop{codeOf(err), err}
 	}
-	if err := s.dir.SetCurrent(s.opt.Name, db.Generation()); err != nil {
+	if err := errors.Join(db.KeepModule(s.opt.Wasm), s.dir.SetCurrent(s.opt.Name, db.Generation())); err != nil {
 		return &Stop{CodeStore, errors.Join(err, db.Close())}
 	}
 	s.set(func() { s.cur = s.follower(db, false) })
@@ -221,12 +221,13 @@ func (s *supervisor) first(ctx context.Context) error {
 }
 
 // openCurrent opens the generation that serves, unless a run before has, and can still commit to it.
-func (s *supervisor) openCurrent(have string) error {
+func (s *supervisor) openCurrent(ctx context.Context, have string) error {
 	if g := s.cur; g != nil && g.db.Generation() == have && g.db.Failed() == nil {
+		m := s.stray(g)
 		s.set(func() { s.cur = s.follower(g.db, false) })
-		return nil
+		return closeModule(ctx, m)
 	} else if g != nil {
-		if err := g.db.Close(); err != nil {
+		if err := errors.Join(g.db.Close(), closeModule(ctx, s.stray(g))); err != nil {
 			s.log.Warn("store not closed", "err", err)
 		}
 	}
@@ -239,8 +240,9 @@ func (s *supervisor) openCurrent(have string) error {
 	return nil
 }
 
-// upgrade has the generation that is configured built, or says why not.
-func (s *supervisor) upgrade(have string) error {
+// upgrade follows the source into the generation that serves, with its own module, and has the one that is configured
+// built, or says why not.
+func (s *supervisor) upgrade(ctx context.Context, have string) error {
 	want, err := s.id.Generation()
 	if err != nil {
 		return &Stop{CodeIdentity, err}
@@ -250,10 +252,33 @@ func (s *supervisor) upgrade(have string) error {
 	if s.id.Has(have) {
 		stop.Err = fmt.Errorf("fold %s: %s: what generation %s holds might have failed under that", s.opt.Name, s.id.Lowers(old), have)
 	}
+	follows := s.goOn(ctx)
+	var waits error
 	if s.opt.Upgrade == UpgradeManual && !s.want {
-		return &Stop{stop.Code, hint.Error(stop.Err, "foldrun rebuild %s builds it beside the one that serves; or put the old module and configuration back", s.opt.Name)}
+		waits = &Stop{stop.Code, hint.Error(stop.Err, "foldrun rebuild %s builds it beside the one that serves; or put the old module and configuration back", s.opt.Name)}
+	} else {
+		waits = s.begin(stop)
 	}
-	return s.begin(stop)
+	if !follows {
+		return waits
+	}
+	s.set(func() { s.held = waits })
+	return nil
+}
+
+// goOn follows the source into the generation that serves, though another one is configured. It reports whether that can
+// be done: where it cannot, the generation answers reads and stands still.
+func (s *supervisor) goOn(ctx context.Context) bool {
+	r, err := s.kept(ctx, s.cur.db)
+	if err != nil {
+		s.log.Warn("the generation that serves stands still until it is replaced", "generation", s.cur.db.Generation(), "err", err)
+		return false
+	}
+	g := s.follower(s.cur.db, false)
+	g.recipe = r
+	s.set(func() { s.cur = g })
+	s.serving = follow(ctx, g)
+	return true
 }
 
 // begin asks for a build. cause is nil when an operator asked for it. An error ends the fold.
@@ -300,7 +325,14 @@ func (s *supervisor) openNext() (*store.DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s.dir.Build(s.id, store.Number(next.Generation))
+	db, err := s.dir.Build(s.id, store.Number(next.Generation))
+	if err != nil {
+		return nil, err
+	}
+	if err := db.KeepModule(s.opt.Wasm); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return db, nil
 }
 
 // prepare returns the generation that is to be built, and notes it in NEXT if none is yet: a build that waits for that of
@@ -404,7 +436,7 @@ func (s *supervisor) change() error {
 		defer close(retired)
 		var err error
 		if old != nil {
-			err = old.db.Close()
+			err = errors.Join(old.db.Close(), closeModule(context.Background(), s.stray(old)))
 		}
 		if err = errors.Join(err, s.dir.Finish(s.opt.Name)); err != nil {
 			s.log.Warn("replaced generation not removed: the next start does it", "err", err)

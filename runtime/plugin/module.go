@@ -210,6 +210,12 @@ func (m *Module) Limits() map[string]int64 {
 		"bytes_per_record": o.BytesPerRecord, "key_bytes": int64(o.KeyBytes), "value_bytes": int64(o.ValueBytes)}
 }
 
+// SetLimits sets the limits that Module.Limits returned.
+func (o *Options) SetLimits(l map[string]int64) {
+	o.Memory, o.FuelPerRecord, o.BytesPerRecord = l["memory"], l["fuel_per_record"], l["bytes_per_record"]
+	o.EntriesPerRecord, o.KeyBytes, o.ValueBytes = int(l["entries_per_record"]), int(l["key_bytes"]), int(l["value_bytes"])
+}
+
 // Meter is the version of the fuel meter, on which verdicts depend.
 const Meter = fuel.Version
 

@@ -1,0 +1,110 @@
+package runtime
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/foldrun/foldrun/hint"
+	"github.com/foldrun/foldrun/runtime/plugin"
+	"github.com/foldrun/foldrun/store"
+)
+
+// A recipe is how a generation is made of its source: options, the module that they name, and the identity of both.
+type recipe struct {
+	opt    FoldOptions
+	module *plugin.Module // nil if the fold is broken
+	id     store.Identity
+}
+
+// compile checks the module against the options. Where it fails, nothing stays open.
+func (r *recipe) compile(ctx context.Context) (err error) {
+	if r.module, err = plugin.Compile(ctx, r.opt.Wasm, r.opt.Module); err != nil {
+		return &Stop{CodeModule, fmt.Errorf("fold %s: module: %w", r.opt.Name, err)}
+	}
+	if r.id, err = r.identity(); err != nil {
+		return errors.Join(err, r.module.Close(ctx))
+	}
+	return nil
+}
+
+// identity is everything that the rows are a function of, besides the source's records.
+func (r *recipe) identity() (store.Identity, error) {
+	o, m := &r.opt, r.module.Manifest()
+	meaning, err := json.Marshal(string(m.Meaning()))
+	if err != nil {
+		return store.Identity{}, err
+	}
+	config := o.Module.Config
+	if len(config) == 0 {
+		config = []byte("{}")
+	}
+	stream, filter, keying := o.Source.Stream, orElse(o.Source.Filter, ">"), store.KeyingSubject
+	switch {
+	case o.Source.Bucket != "": // its source keys are not those of its stream, read as a stream
+		stream, keying = bucketStream+o.Source.Bucket, store.KeyingKey
+	case o.Source.KeyingMessage:
+		keying = store.KeyingMessage
+	}
+	id := store.Identity{
+		Fold: o.Name, Module: r.module.Digest(), Manifest: meaning, Config: config,
+		Stream: stream, Domain: o.Source.Domain, Filter: filter, Keying: keying,
+		OnEvict: orElse(o.OnEvict, "remove"), OnError: orElse(o.OnError, OnErrorQuarantine), Limits: r.module.Limits(), Meter: plugin.Meter,
+	}
+	for name := range o.Collisions {
+		if !slices.Contains(m.Indexes, name) {
+			return id, &Stop{CodeModule, hint.Error(fmt.Errorf("fold %s: its module has no index %q", o.Name, name), "it has %q", m.Indexes)}
+		}
+	}
+	for _, name := range m.Indexes {
+		id.Indexes = append(id.Indexes, store.IndexSpec{Name: name, Collisions: store.Collisions(orElse(string(o.Collisions[name]), string(store.All)))})
+	}
+	return id, nil
+}
+
+// kept returns the recipe of a generation that another module or configuration made: with the module that is kept beside
+// its rows, and what its identity says. Connection, budget and paces are those that are configured now. Its module is the
+// caller's to close.
+func (f *Fold) kept(ctx context.Context, db *store.DB) (r recipe, err error) {
+	r.opt = f.opt
+	o, id := &r.opt, db.Identity()
+	if o.Wasm, err = db.Module(); err != nil {
+		return r, err
+	}
+	o.Source.Bucket, o.Source.Stream, o.Source.Domain, o.Source.Filter = "", id.Stream, id.Domain, id.Filter
+	if id.Keying == store.KeyingKey {
+		o.Source.Bucket, o.Source.Stream = strings.TrimPrefix(id.Stream, bucketStream), ""
+	}
+	o.Source.KeyingMessage = id.Keying == store.KeyingMessage
+	o.OnEvict, o.OnError, o.Collisions = id.OnEvict, id.OnError, map[string]store.Collisions{}
+	for _, x := range id.Indexes {
+		o.Collisions[x.Name] = x.Collisions
+	}
+	o.Module.Config = id.Config
+	o.Module.SetLimits(id.Limits)
+	if err := r.compile(ctx); err != nil {
+		return r, err
+	}
+	if !r.id.Has(db.Generation()) {
+		return r, errors.Join(fmt.Errorf("runtime: this foldrun would make another generation of it: %s", db.Identity().Differs(r.id)), r.module.Close(ctx))
+	}
+	return r, nil
+}
+
+// stray returns the module of a follower that is not the one that is configured, nil if it is.
+func (f *Fold) stray(g *follower) *plugin.Module {
+	if g == nil || g.module == f.module {
+		return nil
+	}
+	return g.module
+}
+
+func closeModule(ctx context.Context, m *plugin.Module) error {
+	if m == nil {
+		return nil
+	}
+	return m.Close(ctx)
+}
