@@ -133,14 +133,33 @@ func (d *door) open(ctx context.Context, stderr io.Writer) (*client.Client, erro
 	return d.reach(ctx, dir, configured, stderr)
 }
 
-// place returns the data directory, and the URL that the configuration gives its foldrun, "" if it gives none.
-func (d *door) place() (dir, configured string, err error) {
-	path := d.config
-	if path == "" && d.dataDir == "" {
+// configPath returns the configuration file that is given, or that of here, "" if there is none.
+func (d *door) configPath() string {
+	if d.config == "" && d.dataDir == "" {
 		if _, err := os.Stat(defaultConfig); err == nil {
-			path = defaultConfig
+			return defaultConfig
 		}
 	}
+	return d.config
+}
+
+// configuration reads the configuration file. One of which folds of included files are left out is good enough.
+func (d *door) configuration() (*config.Config, error) {
+	path := d.configPath()
+	if path == "" {
+		return nil, errors.New("there is none here")
+	}
+	c, err := config.Load(path)
+	var problems *config.Problems
+	if errors.As(err, &problems) && !problems.Fatal() {
+		return c, nil
+	}
+	return c, err
+}
+
+// place returns the data directory, and the URL that the configuration gives its foldrun, "" if it gives none.
+func (d *door) place() (dir, configured string, err error) {
+	path := d.configPath()
 	c := config.Default()
 	if path != "" {
 		var problems *config.Problems

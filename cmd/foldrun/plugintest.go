@@ -56,7 +56,8 @@ They are transformed, compared and committed into a store as a fold does it, and
 is 3. With --update it is written into the file instead: read it before you keep it. docs/writing-a-plugin.md tells the rest
 of the format.
 
-With --from a test is not run but made, of an update that a running fold holds in quarantine.`,
+With --from a test is not run but made, of an update that a fold holds in quarantine, or else of the message that its stream holds
+of the source key, read from NATS with the connection of the configuration; --update then adds what it yields.`,
 		Example: "  foldrun plugin test\n  foldrun plugin test users --run 'delete|purge' --update\n  foldrun plugin test --watch\n" +
 			"  foldrun plugin test --from users --source ann > testdata/ann.txtar",
 		Args: arguments(cobra.MaximumNArgs(1)),

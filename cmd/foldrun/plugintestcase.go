@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -13,7 +14,7 @@ import (
 	"github.com/foldrun/foldrun/runtime/golden"
 )
 
-// heldCase makes a test of an update in quarantine.
+// heldCase makes a test of an update that a fold holds.
 type heldCase struct {
 	door
 	fold   string
@@ -22,7 +23,7 @@ type heldCase struct {
 
 func (h *heldCase) flags(c *cobra.Command) {
 	h.door.flags(c)
-	c.Flags().StringVar(&h.fold, "from", "", "make a test of an update that this fold holds in quarantine: with --source")
+	c.Flags().StringVar(&h.fold, "from", "", "make a test of an update that this fold holds in quarantine, or else its stream: with --source")
 	h.source.flags(c)
 }
 
@@ -51,15 +52,24 @@ func (h *heldCase) write(c *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	q, err := who.QuarantinedSource(c.Context(), h.fold, key)
-	if errors.Is(err, client.ErrNotFound) {
-		return notHeld(h.fold, key)
-	}
+	k, err := h.make(c.Context(), who, key)
 	if err != nil {
 		return err
 	}
-	_, err = c.OutOrStdout().Write(caseOf(h.fold, q).Text())
+	_, err = c.OutOrStdout().Write(k.Text())
 	return err
+}
+
+// make makes the test: of the update in quarantine, else of what the stream holds.
+func (h *heldCase) make(ctx context.Context, who *client.Client, key []byte) (*golden.Case, error) {
+	q, err := who.QuarantinedSource(ctx, h.fold, key)
+	switch {
+	case errors.Is(err, client.ErrNotFound):
+		return h.liveCase(ctx, key)
+	case err != nil:
+		return nil, err
+	}
+	return caseOf(h.fold, q), nil
 }
 
 // caseOf makes a test of an update in quarantine. It expects what happened: whoever mends the module sees it differ.
