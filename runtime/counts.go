@@ -4,6 +4,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/foldrun/foldrun/runtime/plugin"
 	"github.com/foldrun/foldrun/store"
 )
 
@@ -24,10 +25,11 @@ type Counts struct {
 	Commit    time.Duration `json:"commit_ns"`    // in the committer
 }
 
-// counter guards Counts.
+// counter guards Counts, and those of Figures that are counts.
 type counter struct {
 	mu sync.Mutex
 	c  Counts
+	f  Figures
 }
 
 func (c *counter) get() Counts {
@@ -37,9 +39,10 @@ func (c *counter) get() Counts {
 }
 
 // add adds what was counted of a generation that this one's replaces.
-func (c *counter) add(was Counts) {
+func (c *counter) add(was Counts, figures Figures) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.f.add(figures)
 	is := &c.c
 	is.Updates += was.Updates
 	is.Coalesced += was.Coalesced
@@ -61,10 +64,13 @@ func (c *counter) inFlight(n int32) {
 	c.c.InFlight = max(c.c.InFlight, n)
 }
 
-func (c *counter) transformed(took time.Duration) {
+// transformed counts a batch, and what its worker did for it.
+func (c *counter) transformed(took time.Duration, is, was plugin.Stats) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.c.Transform += took
+	c.f.Transform.observe(took.Seconds())
+	c.f.worked(is, was)
 }
 
 // folded counts a batch of the source whose parts, with keys source keys in all, are committed.
@@ -92,4 +98,5 @@ func (c *counter) committed(done store.Committed, took time.Duration) {
 	c.c.Failed += uint64(done.Failed)
 	c.c.Removed += uint64(done.Removed)
 	c.c.Commit += took
+	c.f.Commit.observe(took.Seconds())
 }

@@ -19,6 +19,7 @@ type follower struct {
 	db     *store.DB
 	build  atomic.Bool // nobody reads it yet
 	counts counter
+	guest  atomic.Int64 // bytes of the module's instances
 	heldAt atomic.Int64 // when everything was folded last before what is under way now, by the server's clock, ns since 1970
 	over   bool         // quarantine was over the budget that the operator lifted; owned by the committer
 

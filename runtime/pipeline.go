@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/foldrun/foldrun/hint"
+	"github.com/foldrun/foldrun/runtime/plugin"
 	"github.com/foldrun/foldrun/runtime/source"
 	"github.com/foldrun/foldrun/store"
 )
@@ -138,6 +139,9 @@ func (p *pipeline) dispatch(read <-chan struct{}) {
 }
 
 func (p *pipeline) launch(b *source.Batch) {
+	if !b.Arrived.IsZero() {
+		p.fold.counts.pulled(time.Since(b.Arrived))
+	}
 	s := <-p.slots
 	s.in = b
 	if p.fold.tamper != nil {
@@ -154,11 +158,16 @@ func (p *pipeline) launch(b *source.Batch) {
 
 // transform is a worker: it turns batches into parts.
 func (p *pipeline) transform(ctx context.Context, t *transformer) {
+	var was plugin.Stats
 	for s := range p.work {
 		start := time.Now()
 		t.run(ctx, s)
-		p.fold.counts.transformed(time.Since(start))
+		is := t.worker.Stats()
+		p.fold.counts.transformed(time.Since(start), is, was)
+		p.fold.guest.Add(int64(is.Memory) - int64(was.Memory))
+		was = is
 	}
+	p.fold.guest.Add(-int64(was.Memory))
 }
 
 // commit stores the batches in stream order until order is closed or something fails.
@@ -208,7 +217,9 @@ func (p *pipeline) batch(ctx context.Context, s *slot) error {
 			if w := p.watch.Load(); w != nil && x.batch.Has(w.key) {
 				w.touched = true
 			}
-			_, err = p.store(ctx, x)
+			if _, err = p.store(ctx, x); err == nil && len(x.codes) > 0 {
+				p.fold.counts.failed(x.codes)
+			}
 		}
 		s.spare <- x.batch
 		switch {

@@ -423,7 +423,7 @@ func (s *supervisor) change() error {
 	s.accept.Store(0)
 	s.release()
 	if old != nil {
-		g.counts.add(old.counts.get())
+		g.counts.add(old.counts.get(), old.counts.figures())
 	}
 	s.set(func() {
 		g.build.Store(false)

@@ -27,9 +27,10 @@ var errOverflow = errors.New("runtime: the batch yields too much for one commit"
 type part struct {
 	batch *store.Batch
 	pos   store.Position
-	clock int64 // of the fold, once pos is folded
-	last  bool  // of its batch of the source
-	err   error // the batch is not to be stored, and nothing follows
+	clock int64             // of the fold, once pos is folded
+	last  bool              // of its batch of the source
+	codes map[string]uint64 // source keys that fail, by code
+	err   error             // the batch is not to be stored, and nothing follows
 }
 
 // rowCost is what a row takes in memory beside its key and value, bytes, about.
@@ -49,8 +50,9 @@ type transformer struct {
 	slot    *slot        // in hand
 	u       *abi.Updates // of it
 	out     *store.Batch
-	beside  int // bytes that out holds beside its slab
-	most    int // updates that a part may be of, by how long parts took; 0 = all
+	codes   map[string]uint64 // of the source keys that fail in out, nil while there are none
+	beside  int               // bytes that out holds beside its slab
+	most    int               // updates that a part may be of, by how long parts took; 0 = all
 	began   time.Time
 	sent    int // updates of the slot that are in parts already
 	order   []int32
@@ -94,7 +96,7 @@ func (t *transformer) pieces(ctx context.Context, lo, hi int) error {
 	if !t.keep && !t.guards.off(guardMaxAge) {
 		t.out.MaxAge = t.slot.in.MaxAge
 	}
-	t.beside = 0
+	t.beside, t.codes = 0, nil
 	err := t.updates(ctx, lo, hi)
 	if errors.Is(err, errOverflow) {
 		mid := (lo + hi) / 2
@@ -107,7 +109,7 @@ func (t *transformer) pieces(ctx context.Context, lo, hi int) error {
 		return err
 	}
 	last := hi == t.u.Len()
-	x := part{batch: t.out, pos: position(t.slot.in, hi), clock: t.slot.in.Clock, last: last}
+	x := part{batch: t.out, pos: position(t.slot.in, hi), clock: t.slot.in.Clock, last: last, codes: t.codes}
 	if !last {
 		x.clock = x.pos.Time
 	}
@@ -223,6 +225,10 @@ func (t *transformer) Fail(rec int32, f store.Failure) error {
 	t.scratch = slices.Grow(t.scratch[:0], abi.InSize(t.u, one))
 	f.Update = t.scratch[:abi.EncodeIn(t.scratch[:cap(t.scratch)], t.u, one)]
 	t.out.Fail(t.u.At(u.Key), u.Seq, u.Time, t.expiry(rec), f)
+	if t.codes == nil {
+		t.codes = map[string]uint64{}
+	}
+	t.codes[f.Code]++
 	if t.keepsGood && !t.removed[rec] {
 		t.out.Keep()
 	}

@@ -40,6 +40,7 @@ type DB struct {
 	failed   error     // owned by Commit
 
 	readers sync.WaitGroup // open views
+	views   atomic.Int32   // how many they are
 	closeMu sync.RWMutex
 	closed  bool
 }

@@ -38,6 +38,7 @@ func (db *DB) view(open func() pebble.Reader) (*View, error) {
 		return nil, ErrClosed
 	}
 	db.readers.Add(1)
+	db.views.Add(1)
 	v := &View{db: db, snap: open()}
 	if err := v.load(); err != nil {
 		v.Close()
@@ -59,6 +60,7 @@ func (v *View) load() error {
 // Close ends the view.
 func (v *View) Close() error {
 	defer v.db.readers.Done()
+	v.db.views.Add(-1)
 	return v.snap.Close()
 }
 

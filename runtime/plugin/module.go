@@ -68,6 +68,8 @@ type Module struct {
 	digest   string
 	lines    lineLimit
 	spare    spare
+	took     time.Duration // to compile, or to find it compiled
+	cached   bool
 }
 
 // Compile checks a module against the ABI and compiles it. What it refuses, it refuses with the mend as a hint.
@@ -145,7 +147,8 @@ func (m *Module) translate(ctx context.Context, metered []byte) (err error) {
 	if unkept != nil { // with the cache it did not compile, without it does
 		m.opt.Log.Warn("compiled module not kept", "module", m.manifest.Name, "dir", m.opt.CacheDir, "error", unkept)
 	}
-	m.opt.Log.Info("module compiled", "module", m.manifest.Name, "size", len(metered), "took", time.Since(start), "cached", cached)
+	m.took, m.cached = time.Since(start), cached
+	m.opt.Log.Info("module compiled", "module", m.manifest.Name, "size", len(metered), "took", m.took, "cached", cached)
 	return nil
 }
 
@@ -199,6 +202,9 @@ func types(all []api.ValueType) string {
 
 // Manifest returns what the module says of itself.
 func (m *Module) Manifest() abi.Manifest { return m.manifest }
+
+// Compiled returns how long it took to make machine code of the module, and whether that was in the cache.
+func (m *Module) Compiled() (took time.Duration, cached bool) { return m.took, m.cached }
 
 // Digest returns the sha256 of the module's sections but the custom ones, hexadecimal.
 func (m *Module) Digest() string { return m.digest }

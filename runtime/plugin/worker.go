@@ -54,19 +54,10 @@ type Worker struct {
 	stats  Stats
 }
 
-// Stats count what a worker did.
-type Stats struct {
-	Frames    uint64
-	Instances uint64 // started
-}
-
 // Worker returns a new worker.
 func (m *Module) Worker() *Worker {
 	return &Worker{module: m, frame: firstFrame, credit: mostCredit, room: abi.MaxFrameBytes}
 }
-
-// Stats returns the counts so far.
-func (w *Worker) Stats() Stats { return w.stats }
 
 // Close closes the worker's instance.
 func (w *Worker) Close(ctx context.Context) { w.drop(ctx) }
@@ -252,6 +243,7 @@ func (w *Worker) fail(rec int32, err error, sink Sink) error {
 // deliver hands the answer of a call to sink, record by record.
 func (w *Worker) deliver(recs []int32, sink Sink) error {
 	first := 0
+	w.stats.spent(len(recs), w.in.used, w.in.memory.Size())
 	w.credit = min(w.credit+len(recs), mostCredit)
 	for i, rec := range recs {
 		r := w.out.Result(i)

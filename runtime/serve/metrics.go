@@ -40,14 +40,15 @@ var (
 
 	metricState    = metric("fold_state", "1 for the state that the fold is in, with the code of why it does not do all of its work.", "state", "code")
 	metricSeq      = metric("fold_seq", "The stream's sequence number up to which the fold is folded.")
-	metricLastSeq  = metric("fold_stream_last_seq", "The stream's last sequence number, as far as known.")
-	metricLag      = metric("fold_lag_messages", "How far the fold is behind the stream's end, in sequence numbers.")
-	metricBehind   = metric("fold_behind_seconds", "How long ago the fold last held everything that the stream held; 0 while it does.")
+	metricLastSeq  = metric("fold_stream_last_seq", "The stream's last sequence number, as far as known; absent while it is not.")
+	metricLag      = metric("fold_lag_messages", "How far the fold is behind the stream's end, in sequence numbers; absent while that is not known.")
+	metricBehind   = metric("fold_behind_seconds", "How long ago the fold last held everything that the stream held, by the server's clock; 0 while it does, and if it never did.")
 	metricCaughtUp = metric("fold_caught_up", "1 while everything that the stream holds is folded.")
 	metricLive     = metric("fold_live_source_keys", "Source keys with a live record.")
 	metricHeld     = metric("fold_quarantined_source_keys", "Source keys whose update is in quarantine.")
 	metricBytes    = metric("fold_quarantine_bytes", "Bytes of the updates in quarantine.")
 	metricAllowed  = metric("fold_quarantine_allowed", "Source keys that may be in quarantine before the fold halts.")
+	metricStale    = metric("fold_stale", "1 while everything was folded last longer ago than the fold's max_staleness.")
 	metricReady    = metric("fold_ready", "1 once everything that the stream held was folded, by this run or an earlier one.")
 	metricRows     = metric("fold_rows", "Rows of an index.", "index")
 	metricBuilt    = metric("fold_build_seq", "The sequence number up to which a generation is built that is to replace the one that serves; absent when none is.")
@@ -62,8 +63,6 @@ var (
 	metricExpired   = metric("fold_source_keys_expired_total", "Source keys of which something expired.")
 	metricRemoved   = metric("fold_source_keys_removed_total", "Source keys whose record the stream was found to hold no longer.")
 	metricSweeps    = metric("fold_sweeps_total", "Comparisons of all source keys with the stream's.")
-	metricTransform = metric("fold_transform_seconds_total", "Time spent in modules, of all workers.")
-	metricCommit    = metric("fold_commit_seconds_total", "Time spent committing.")
 
 	metricSessions   = metric("fold_source_sessions_total", "Consumers made.")
 	metricResets     = metric("fold_source_resets_total", "Sessions with the server ended, by reason.", "reason")
@@ -77,12 +76,15 @@ func (c *collector) Describe(chan<- *prometheus.Desc) {}
 // Collect is part of prometheus.Collector.
 func (c *collector) Collect(to chan<- prometheus.Metric) {
 	to <- prometheus.MustNewConstMetric(metricBuild, prometheus.GaugeValue, 1, c.opt.Version, c.opt.Instance)
-	for _, f := range c.opt.Folds {
+	for i, f := range c.opt.Folds {
 		s := f.Status()
 		x := figures{to, s.Name}
 		x.fold(&s)
 		x.counts(&s.Counts)
 		x.source(&s.Source)
+		if m, ok := f.(measured); ok {
+			x.figures(m.Figures(), c.parts.process && i == 0)
+		}
 	}
 }
 
@@ -103,8 +105,10 @@ func (x figures) counter(d *prometheus.Desc, v float64, labels ...string) {
 func (x figures) fold(s *runtime.Status) {
 	x.gauge(metricState, 1, s.State, s.Code)
 	x.gauge(metricSeq, float64(s.Seq))
-	x.gauge(metricLastSeq, float64(s.LastSeq))
-	x.gauge(metricLag, float64(s.Lag))
+	if s.LastSeq > 0 { // else nobody knows
+		x.gauge(metricLastSeq, float64(s.LastSeq))
+		x.gauge(metricLag, float64(s.Lag))
+	}
 	x.gauge(metricBehind, behind(s))
 	x.gauge(metricCaughtUp, flag(s.CaughtUp))
 	x.gauge(metricLive, float64(s.Live))
@@ -112,6 +116,7 @@ func (x figures) fold(s *runtime.Status) {
 	x.gauge(metricBytes, float64(s.Held))
 	x.gauge(metricAllowed, float64(s.Allowed))
 	x.gauge(metricReady, flag(s.Ready))
+	x.gauge(metricStale, flag(s.Stale))
 	x.gauge(metricConn, flag(s.Source.Connected))
 	for _, i := range s.Indexes {
 		x.gauge(metricRows, float64(i.Rows), i.Name)
@@ -147,8 +152,6 @@ func (x figures) counts(c *runtime.Counts) {
 	x.counter(metricExpired, float64(c.Expired))
 	x.counter(metricRemoved, float64(c.Removed))
 	x.counter(metricSweeps, float64(c.Sweeps))
-	x.counter(metricTransform, c.Transform.Seconds())
-	x.counter(metricCommit, c.Commit.Seconds())
 }
 
 func (x figures) source(s *runtime.SourceStatus) {

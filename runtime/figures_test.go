@@ -1,0 +1,58 @@
+package runtime
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/foldrun/foldrun/store"
+)
+
+func (h Histogram) count() (n uint64) {
+	for _, c := range h.Counts {
+		n += c
+	}
+	return n
+}
+
+// TestFigures counts what a fold does, for metrics; a generation that replaces another counts on.
+func TestFigures(t *testing.T) {
+	c := newClinic(t, 1, func(o *FoldOptions) { o.Budget = &store.Budget{Share: 1} })
+	c.run()
+	for i := range 20 {
+		c.fine(c.put(fmt.Sprint("k", i), "ax=1"))
+	}
+	c.fine(c.put("bad", "T"))
+	x := c.Figures()
+	st := c.Status()
+	if n := x.Commit.count(); n != st.Counts.Batches || x.Pull.count() == 0 || x.Transform.count() == 0 || x.Commit.Sum <= 0 {
+		t.Errorf("%d commits of %d, %+v", n, st.Counts.Batches, x)
+	}
+	if x.Fuel.count() != 20 || x.Fuel.Sum < 20 || x.Frames < 21 || x.Instances < 2 || x.Failed["trap"] != 1 || len(x.Failed) != 1 {
+		t.Errorf("of the module: %+v", x)
+	}
+	if x.Memory < 64<<10 || x.Compile <= 0 || x.Cached || x.Build != nil {
+		t.Errorf("%+v", x)
+	}
+	v := must(c.Store().View())(t)
+	m := c.Figures().Serving
+	if m == nil || m.DiskBytes == 0 || m.Views != 1 || m.Memtables == 0 || m.WriteAmp <= 0 {
+		t.Errorf("of the store: %+v", m)
+	}
+	check(t, v.Close())
+	first := st.Generation
+	check(t, c.Rebuild(t.Context()))
+	c.await("a switch", func(st Status) bool { return st.Generation != first })
+	y := c.Figures()
+	if y.Commit.count() <= x.Commit.count() || y.Fuel.count() != 2*x.Fuel.count() || y.Failed["trap"] != 2 || y.Serving.Views != 0 {
+		t.Errorf("after the switch %+v, before it %+v", y, x)
+	}
+	c.end()
+	<-c.done
+	if m := c.Figures().Memory; m != 0 {
+		t.Errorf("%d bytes of instances that are closed", m)
+	}
+	c.close()
+	if m := c.Figures().Serving; m != nil {
+		t.Errorf("of a store that is closed: %+v", m)
+	}
+}
