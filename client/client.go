@@ -74,6 +74,13 @@ type Range struct {
 	Claimants  bool   // every claimant of a key, though the index's collisions are "latest"
 	After      *Mark  // only what comes after it in the direction of reading
 	Limit      int    // rows of a page, up to 10,000; default 100, of Scan 1,000. A page of large rows holds fewer
+	Keys       bool   // each key once, without source and value
+	Collisions bool   // only keys with more than one claimant, and every one of them
+	JSON       bool   // a value that is JSON is a row's JSON instead of its Value
+	Tuple      bool   // a key that is a tuple is a row's Tuple too, as text
+
+	Keep  time.Duration // if not 0: the page's moment is kept for so long, up to 2 minutes, and its Snapshot has the token
+	Token string        // if not "": the page is of the moment of that snapshot. It goes with neither Keep nor AtLeast
 
 	AtLeast AtLeast // the position that each page has at least
 }
@@ -101,15 +108,32 @@ func (a AtLeast) set(q url.Values) {
 
 // A Page is some rows of one moment.
 type Page struct {
-	Rows []Row
-	Next *Mark // if there is more: where the next page starts
-	At   Position
+	Rows     []Row
+	Next     *Mark     // if there is more: where the next page starts
+	Missing  []Bytes   // of the keys of GetAll, those without rows
+	Snapshot *Snapshot // that was asked for
+	At       Position
+}
+
+// A Snapshot is a moment that is kept until then, for requests with its token.
+type Snapshot struct {
+	Token string    `json:"token"`
+	Until time.Time `json:"until"`
 }
 
 // Get returns the rows of one key, in the order of their source keys: every claimant, or where the index's collisions
-// are "latest" the newest. Of r it uses Reverse, Claimants, After, Limit and AtLeast. A key without rows is ErrNotFound.
+// are "latest" the newest. Of r it uses what is not of a range. A key without rows is ErrNotFound.
 func (c *Client) Get(ctx context.Context, fold, index string, key []byte, r Range) (*Page, error) {
-	q := url.Values{"key": {string(key)}}
+	return c.GetAll(ctx, fold, index, [][]byte{key}, r)
+}
+
+// GetAll returns the rows of up to 100 keys, in the order of the keys. Those without rows are Missing; if it is asked for one,
+// that is ErrNotFound.
+func (c *Client) GetAll(ctx context.Context, fold, index string, keys [][]byte, r Range) (*Page, error) {
+	q := url.Values{}
+	for _, key := range keys {
+		q.Add("key", string(key))
+	}
 	r.flags(q)
 	return c.page(ctx, fold, index, "get", q)
 }
@@ -117,30 +141,55 @@ func (c *Client) Get(ctx context.Context, fold, index string, key []byte, r Rang
 // Page returns the first rows of a range. The next page is that of the same range with After set to Next; it reflects
 // its own, later moment.
 func (c *Client) Page(ctx context.Context, fold, index string, r Range) (*Page, error) {
+	return c.page(ctx, fold, index, "scan", r.query())
+}
+
+// query returns the parameters of a scan.
+func (r Range) query() url.Values {
 	q := url.Values{}
+	r.bounds(q)
+	r.flags(q)
+	if r.Keys {
+		q.Set("keys_only", "1")
+	}
+	return q
+}
+
+func (r Range) bounds(q url.Values) {
 	for name, b := range map[string][]byte{"prefix": r.Prefix, "start": r.Start, "end": r.End} {
 		if len(b) > 0 {
 			q.Set(name, string(b))
 		}
 	}
-	r.flags(q)
-	return c.page(ctx, fold, index, "scan", q)
+	if r.Collisions {
+		q.Set("collisions", "1")
+	}
 }
 
 func (r Range) flags(q url.Values) {
+	r.place(q)
+	for name, set := range map[string]bool{"reverse": r.Reverse, "claimants": r.Claimants, "json": r.JSON, "tuple": r.Tuple} {
+		if set {
+			q.Set(name, "1")
+		}
+	}
+	if r.Limit != 0 {
+		q.Set("limit", strconv.Itoa(r.Limit))
+	}
+}
+
+// place sets the moment that is read, and where.
+func (r Range) place(q url.Values) {
 	r.AtLeast.set(q)
 	if r.After != nil {
 		q.Set("after_key", string(r.After.Key))
 		q.Set("after_source", string(r.After.Source))
 	}
-	if r.Reverse {
-		q.Set("reverse", "1")
+	if r.Keep != 0 {
+		q.Set("snapshot", r.Keep.String())
 	}
-	if r.Claimants {
-		q.Set("claimants", "1")
-	}
-	if r.Limit != 0 {
-		q.Set("limit", strconv.Itoa(r.Limit))
+	if r.Token != "" {
+		q.Set("token", r.Token)
 	}
 }
 
@@ -194,24 +243,40 @@ func (c *Client) Pages(ctx context.Context, fold, index string, r Range) iter.Se
 }
 
 func (c *Client) page(ctx context.Context, fold, index, op string, q url.Values) (*Page, error) {
-	var reply struct {
-		Rows []Row `json:"rows"`
-		More bool  `json:"more"`
-		Next struct {
-			Key    Bytes `json:"after_key"`
-			Source Bytes `json:"after_source"`
-		} `json:"next"`
-	}
-	path := "/v1/folds/" + url.PathEscape(fold) + "/indexes/" + url.PathEscape(index) + "/" + op
-	at, err := c.ask(ctx, path, q, &reply)
+	var reply pageReply
+	at, err := c.ask(ctx, indexPath(fold, index, op), q, &reply)
 	if err != nil {
 		return nil, err
 	}
-	p := &Page{Rows: reply.Rows, At: at}
-	if reply.More {
-		p.Next = &Mark{reply.Next.Key, reply.Next.Source}
+	return reply.page(at), nil
+}
+
+func indexPath(fold, index, op string) string {
+	return "/v1/folds/" + url.PathEscape(fold) + "/indexes/" + url.PathEscape(index) + "/" + op
+}
+
+// pageReply is a page as it comes.
+type pageReply struct {
+	Rows     []Row     `json:"rows"`
+	More     bool      `json:"more"`
+	Next     next      `json:"next"`
+	Missing  []Bytes   `json:"missing"`
+	Snapshot *Snapshot `json:"snapshot"`
+}
+
+type next struct {
+	Key    Bytes `json:"after_key"`
+	Source Bytes `json:"after_source"`
+}
+
+func (n *next) mark() *Mark { return &Mark{n.Key, n.Source} }
+
+func (r *pageReply) page(at Position) *Page {
+	p := &Page{Rows: r.Rows, Missing: r.Missing, Snapshot: r.Snapshot, At: at}
+	if r.More {
+		p.Next = r.Next.mark()
 	}
-	return p, nil
+	return p
 }
 
 // Status returns what the process and its folds know of themselves.
@@ -246,14 +311,26 @@ func (c *Client) ask(ctx context.Context, path string, q url.Values, reply any) 
 }
 
 func (c *Client) send(ctx context.Context, method, path string, q url.Values, reply any) (at Position, err error) {
+	resp, err := c.do(ctx, method, path, q, "application/json")
+	if err != nil {
+		return at, err
+	}
+	defer resp.Body.Close()
+	at = position(resp.Header)
+	return at, decode(resp, path, reply)
+}
+
+// do makes one request. A reply that is an error comes as one, with its position.
+func (c *Client) do(ctx context.Context, method, path string, q url.Values, accept string) (*http.Response, error) {
 	target := c.URL + path
 	if len(q) > 0 {
 		target += "?" + q.Encode()
 	}
 	req, err := http.NewRequestWithContext(ctx, method, target, nil)
 	if err != nil {
-		return at, fmt.Errorf("client: %w", err)
+		return nil, fmt.Errorf("client: %w", err)
 	}
+	req.Header.Set("Accept", accept)
 	if c.Token != "" {
 		req.Header.Set("Authorization", "Bearer "+c.Token)
 	}
@@ -263,21 +340,29 @@ func (c *Client) send(ctx context.Context, method, path string, q url.Values, re
 	}
 	resp, err := h.Do(req)
 	if err != nil {
-		return at, fmt.Errorf("client: %w", bare(err))
+		return nil, fmt.Errorf("client: %w", bare(err))
+	}
+	if resp.StatusCode == http.StatusOK {
+		return resp, nil
 	}
 	defer resp.Body.Close()
 	b, err := io.ReadAll(io.LimitReader(resp.Body, maxReply))
 	if err != nil {
-		return at, fmt.Errorf("client: %s: %w", path, err)
+		return nil, fmt.Errorf("client: %s: %w", path, err)
 	}
-	at = position(resp.Header)
-	if resp.StatusCode != http.StatusOK {
-		return at, refusal(resp, b, at)
+	return nil, refusal(resp, b, position(resp.Header))
+}
+
+// decode reads a reply that is whole.
+func decode(resp *http.Response, path string, reply any) error {
+	b, err := io.ReadAll(io.LimitReader(resp.Body, maxReply))
+	if err != nil {
+		return fmt.Errorf("client: %s: %w", path, err)
 	}
 	if err := json.Unmarshal(b, reply); err != nil {
-		return at, fmt.Errorf("client: %s: the reply is not foldrun's: %w", path, err)
+		return fmt.Errorf("client: %s: the reply is not foldrun's: %w", path, err)
 	}
-	return at, nil
+	return nil
 }
 
 // bare drops the URL from an error of net/http: it holds the key.

@@ -42,6 +42,37 @@ func TestChanged(t *testing.T) {
 	}
 }
 
+// TestStream reads streams that end in each way, and pages where there is no stream.
+func TestStream(t *testing.T) {
+	const row = `{"key":"k","value":"v","source":"s"}` + "\n"
+	for _, x := range []struct{ kind, body, want string }{
+		{"application/x-ndjson", row + row + `{"end":{"complete":true,"rows":2}}` + "\n", "2 rows, <nil>"},
+		{"application/x-ndjson", strings.Repeat(row, 2500) + `{"end":{"complete":true,"rows":2500}}` + "\n", "2500 rows, <nil>"},
+		{"application/x-ndjson", row + `{"end":{"complete":false,"rows":1,"code":"closing","message":"foldrun is stopping"}}` + "\n", "1 rows, client: foldrun is stopping"},
+		{"application/x-ndjson", row + row, "2 rows, client: /v1/folds/f/indexes/i/scan: the stream was cut"},
+		{"application/x-ndjson", row + row[:9], "1 rows, client: /v1/folds/f/indexes/i/scan: the stream was cut"},
+		{"application/json", `{"rows":[` + row + `],"more":false}`, "1 rows, <nil>"},
+	} {
+		c := serve(t, func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", x.kind)
+			w.Header().Set("Foldrun-Seq", "5")
+			fmt.Fprint(w, x.body)
+		})
+		rows, last := 0, error(nil)
+		for p, err := range c.Stream(t.Context(), "f", "i", Range{}) {
+			if last = err; err != nil {
+				continue
+			}
+			if rows += len(p.Rows); len(p.Rows) > 1000 || p.At.Seq != 5 {
+				t.Errorf("a page of %d rows at %d", len(p.Rows), p.At.Seq)
+			}
+		}
+		if got := fmt.Sprintf("%d rows, %v", rows, last); got != x.want {
+			t.Errorf("%s, not %s", got, x.want)
+		}
+	}
+}
+
 // TestAtLeast demands a position of each page, of the incarnation that the first one is of.
 func TestAtLeast(t *testing.T) {
 	var asked []string

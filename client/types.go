@@ -60,12 +60,14 @@ func (b *Bytes) UnmarshalJSON(text []byte) error {
 
 // A Row is one row of an index, owned by the source key that it was derived from.
 type Row struct {
-	Key     Bytes     `json:"key"`
-	Value   Bytes     `json:"value"`
-	Source  Bytes     `json:"source"`
-	Seq     uint64    `json:"seq,omitempty"`      // the source's, in an index with collisions = "latest"; else 0
-	Expires time.Time `json:"expires,omitzero"`   // zero = never
-	Kept    uint64    `json:"kept_seq,omitempty"` // if not 0: the row is of the source's record of this seq; a newer one is in quarantine
+	Key     Bytes           `json:"key"`
+	Tuple   string          `json:"tuple,omitempty"` // the key as text, where that was asked for and it is a tuple
+	Value   Bytes           `json:"value,omitzero"`  // nil where JSON is set, or only keys were asked for
+	JSON    json.RawMessage `json:"json,omitempty"`  // the value, where that was asked for and it is JSON
+	Source  Bytes           `json:"source,omitzero"`
+	Seq     uint64          `json:"seq,omitempty"`      // the source's, in an index with collisions = "latest"; else 0
+	Expires time.Time       `json:"expires,omitzero"`   // zero = never
+	Kept    uint64          `json:"kept_seq,omitempty"` // if not 0: the row is of the source's record of this seq; a newer one is in quarantine
 }
 
 // Status is what a process knows of itself.

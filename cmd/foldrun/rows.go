@@ -2,12 +2,14 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -15,6 +17,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/foldrun/foldrun/abi"
 	"github.com/foldrun/foldrun/client"
 	"github.com/foldrun/foldrun/hint"
 )
@@ -23,7 +26,7 @@ import (
 type rowFlags struct {
 	door
 	asJSON, reverse, claimants bool
-	asHex, asBase64            bool
+	asHex, asBase64, asTuple   bool
 	atLeast                    client.AtLeast
 	incarnation                string
 }
@@ -34,8 +37,30 @@ func (f *rowFlags) flags(c *cobra.Command) {
 	c.Flags().BoolVar(&f.asJSON, "json", false, "print a JSON object a row")
 	c.Flags().BoolVar(&f.reverse, "reverse", false, "from the last row to the first")
 	c.Flags().BoolVar(&f.claimants, "claimants", false, `every row of a key, though the index's collisions are "latest"`)
-	c.Flags().BoolVar(&f.asHex, "key-hex", false, "keys on the command line are hexadecimal")
-	c.Flags().BoolVar(&f.asBase64, "key-base64", false, "keys on the command line are base64, of either alphabet")
+	f.formFlags(c)
+}
+
+// formFlags are those of how bytes are written.
+func (f *rowFlags) formFlags(c *cobra.Command) {
+	c.Flags().BoolVar(&f.asHex, "hex", false, "keys on the command line, and all that is printed, are hexadecimal")
+	c.Flags().BoolVar(&f.asBase64, "base64", false, "keys on the command line are base64, of either alphabet, and all that is printed is")
+	c.Flags().BoolVar(&f.asTuple, "tuple", false, `keys on the command line are tuples, as ("DE",42), and those that are so are printed so`)
+}
+
+// form returns how bytes are printed.
+func (f *rowFlags) form() func(dst, b []byte) []byte {
+	switch {
+	case f.asHex:
+		return hex.AppendEncode
+	case f.asBase64:
+		return base64.StdEncoding.AppendEncode
+	}
+	return appendField
+}
+
+// oneForm refuses two of the form flags given together.
+func oneForm(c *cobra.Command) error {
+	return errors.Join(exclusive(c, "hex", "base64"), exclusive(c, "hex", "tuple"), exclusive(c, "base64", "tuple"))
 }
 
 // waitFlags are those of a position that is demanded.
@@ -47,7 +72,7 @@ func (f *rowFlags) waitFlags(c *cobra.Command) {
 
 // scope returns what the flags say of the rows to read.
 func (f *rowFlags) scope() (client.Range, error) {
-	r := client.Range{Reverse: f.reverse, Claimants: f.claimants}
+	r := client.Range{Reverse: f.reverse, Claimants: f.claimants, Tuple: f.asTuple}
 	if !f.given("min-seq") {
 		for _, flag := range []string{"wait", "incarnation"} {
 			if f.given(flag) {
@@ -86,11 +111,15 @@ func (f *rowFlags) key(s string) (b []byte, err error) {
 	case f.asBase64:
 		s = strings.NewReplacer("+", "-", "/", "_").Replace(strings.TrimRight(s, "="))
 		b, err = base64.RawURLEncoding.DecodeString(s)
+	case f.asTuple && s != "":
+		var elements []abi.TupleElement
+		elements, err = abi.ParseTuple(s)
+		b = abi.Tuple{}.Append(elements...)
 	default:
 		b = []byte(s)
 	}
 	if err != nil {
-		return nil, hint.Error(misuse{errors.New("key " + strconv.Quote(s) + ": " + err.Error())}, "leave --key-hex and --key-base64 out to give the key as it is")
+		return nil, hint.Error(misuse{errors.New("key " + strconv.Quote(s) + ": " + err.Error())}, "leave --hex, --base64 and --tuple out to give the key as it is")
 	}
 	return b, nil
 }
@@ -100,11 +129,26 @@ func (f *rowFlags) row(c *cobra.Command, name, text string) (fold, index string,
 	if fold, index, err = target(name); err != nil {
 		return "", "", nil, err
 	}
-	if err = exclusive(c, "key-hex", "key-base64"); err != nil {
+	if err = oneForm(c); err != nil {
 		return "", "", nil, err
 	}
 	key, err = f.key(text)
 	return fold, index, key, err
+}
+
+// rows returns what FOLD/INDEX and keys on the command line name.
+func (f *rowFlags) rows(c *cobra.Command, name string, texts []string) (fold, index string, keys [][]byte, err error) {
+	for _, text := range texts {
+		var key []byte
+		if fold, index, key, err = f.row(c, name, text); err != nil {
+			return "", "", nil, err
+		}
+		if slices.ContainsFunc(keys, func(k []byte) bool { return bytes.Equal(k, key) }) {
+			return "", "", nil, hint.Error(misuse{fmt.Errorf("key %q is given twice", key)}, "give each once")
+		}
+		keys = append(keys, key)
+	}
+	return fold, index, keys, nil
 }
 
 // target splits FOLD/INDEX.
@@ -120,12 +164,14 @@ func target(s string) (fold, index string, err error) {
 type rowPrinter struct {
 	w    *bufio.Writer
 	json *json.Encoder // nil for text
+	form func(dst, b []byte) []byte
+	keys bool // nothing else
 	line []byte
 }
 
-func newRowPrinter(w io.Writer, asJSON bool) *rowPrinter {
-	p := &rowPrinter{w: bufio.NewWriter(w)}
-	if asJSON {
+func newRowPrinter(w io.Writer, f *rowFlags) *rowPrinter {
+	p := &rowPrinter{w: bufio.NewWriter(w), form: f.form()}
+	if f.asJSON {
 		p.json = json.NewEncoder(p.w)
 		p.json.SetEscapeHTML(false)
 	}
@@ -136,12 +182,14 @@ func (p *rowPrinter) print(row client.Row) error {
 	if p.json != nil {
 		return p.json.Encode(row)
 	}
-	p.line = p.line[:0]
-	for i, b := range [][]byte{row.Key, row.Source, row.Value} {
-		if i > 0 {
-			p.line = append(p.line, '\t')
-		}
-		p.line = appendField(p.line, b)
+	if row.Tuple != "" {
+		p.line = append(p.line[:0], row.Tuple...)
+	} else {
+		p.line = p.form(p.line[:0], row.Key)
+	}
+	if !p.keys {
+		p.line = p.form(append(p.line, '\t'), row.Source)
+		p.line = p.form(append(p.line, '\t'), row.Value)
 	}
 	_, err := p.w.Write(append(p.line, '\n'))
 	return err

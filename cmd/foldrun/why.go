@@ -42,8 +42,9 @@ applied, and every row that it owns, in all indexes. With --source, show that of
 	f.door.flags(c)
 	f.waitFlags(c)
 	c.Flags().BoolVar(&f.asJSON, "json", false, "print a JSON object a source record")
-	c.Flags().BoolVar(&f.asHex, "key-hex", false, "the key on the command line is hexadecimal")
-	c.Flags().BoolVar(&f.asBase64, "key-base64", false, "the key on the command line is base64, of either alphabet")
+	c.Flags().BoolVar(&f.asHex, "hex", false, "the key on the command line is hexadecimal")
+	c.Flags().BoolVar(&f.asBase64, "base64", false, "the key on the command line is base64, of either alphabet")
+	c.Flags().BoolVar(&f.asTuple, "tuple", false, `the key on the command line is a tuple, as ("DE",42)`)
 	source.flags(c)
 	return c
 }
