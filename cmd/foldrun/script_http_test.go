@@ -9,7 +9,9 @@ import (
 	"fmt"
 	"math/big"
 	"net"
+	"net/http"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -56,4 +58,26 @@ func cmdURL(ts *testscript.TestScript, neg bool, args []string) {
 	at, err := readAddress(ts.MkAbs("data"))
 	ts.Check(err)
 	ts.Setenv(args[0], at.url)
+}
+
+// cmdAsk makes a request, with the token of a file, and compares the status of the reply.
+func cmdAsk(ts *testscript.TestScript, neg bool, args []string) {
+	want(ts, neg, args, 2, 3, "ask STATUS URL [TOKENFILE]")
+	d := door{ca: ts.MkAbs("ca.pem")}
+	h, err := d.http()
+	ts.Check(err)
+	req, err := http.NewRequest(http.MethodGet, args[1], nil)
+	ts.Check(err)
+	if len(args) > 2 {
+		d.tokenFile = ts.MkAbs(args[2])
+		token, err := d.token()
+		ts.Check(err)
+		req.Header.Set("Authorization", "Bearer "+token)
+	}
+	resp, err := h.Do(req)
+	ts.Check(err)
+	resp.Body.Close()
+	if got := strconv.Itoa(resp.StatusCode); got != args[0] {
+		ts.Fatalf("%s: status %s, not %s", args[1], got, args[0])
+	}
 }

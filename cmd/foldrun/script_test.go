@@ -46,6 +46,7 @@ const patience = 30 * time.Second
 //	take-port VAR               the same, but this test listens on it
 //	new-token NAME SCOPE FOLDS  make a token: the file tokens gets its line, and NAME.token has it
 //	new-certificate             make ca.pem, which signs itself for this machine, and ca.key
+//	ask STATUS URL [TOKEN]      make a request that is answered so, with the token of a file; ca.pem is trusted
 //	url VAR                     set VAR to the address that the foldrun of data noted
 //	lock DIR                    hold the lock of a data directory
 //	unlock                      give it back
@@ -95,6 +96,7 @@ func TestScript(t *testing.T) {
 			"new-token":       cmdNewToken,
 			"new-certificate": cmdNewCertificate,
 			"url":             cmdURL,
+			"ask":             cmdAsk,
 		},
 	})
 }

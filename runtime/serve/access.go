@@ -108,9 +108,7 @@ func (d *Door) refuse(w http.ResponseWriter, r *http.Request, t *Token, err erro
 	if t != nil {
 		name = t.Name
 	}
-	if d.opt.Tokens != nil {
-		d.refused.warn("request refused", "code", f.code, "token", name, "from", peerOf(r), "method", cut(r.Method), "path", cut(r.URL.Path))
-	}
+	d.refused.warn("request refused", "code", f.code, "token", name, "from", peerOf(r), "method", cut(r.Method), "path", cut(r.URL.Path))
 	d.outside.fail(w, r, err)
 }
 

@@ -15,6 +15,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/foldrun/foldrun/client"
 	"github.com/foldrun/foldrun/hint"
@@ -71,8 +72,7 @@ func tokenFile(t *testing.T, path string, entries ...string) (tokens map[string]
 		tokens[f[0]] = token
 		fmt.Fprintln(&text, line)
 	}
-	check(t, os.WriteFile(path+".new", []byte(text.String()), 0o600))
-	check(t, os.Rename(path+".new", path))
+	check(t, os.WriteFile(path, []byte(text.String()), 0o600))
 	return tokens
 }
 
@@ -226,10 +226,26 @@ func TestTokensReplaced(t *testing.T) {
 	if status(old) != 200 {
 		t.Fatal("the first token is refused")
 	}
-	for i := range 20 { // within one tick of a file system's clock
-		next := tokenFile(t, g.path, fmt.Sprintf("n%02d read *", i))[fmt.Sprintf("n%02d", i)]
+	for i := range 20 { // in place, and by another file
+		path, name := g.path, fmt.Sprintf("n%02d", i)
+		if i%2 == 0 {
+			path += ".new"
+		}
+		next := tokenFile(t, path, name+" read *")[name]
+		if path != g.path {
+			check(t, os.Rename(path, g.path))
+		}
 		if status(old) != 401 || status(next) != 200 {
 			t.Fatalf("change %d is not seen", i)
+		}
+		old = next
+	}
+	late := time.Now().Add(time.Second) // two changes within one tick of a coarse clock
+	for _, name := range []string{"t1", "t2"} {
+		next := tokenFile(t, g.path, name+" read *")[name]
+		check(t, os.Chtimes(g.path, late, late))
+		if status(old) != 401 || status(next) != 200 {
+			t.Errorf("%s: not seen", name)
 		}
 		old = next
 	}
@@ -254,6 +270,7 @@ func TestTokensReplaced(t *testing.T) {
 	if n := strings.Count(g.journal.String(), "the tokens are kept as they were"); n == 0 || n > 10 {
 		t.Errorf("%d warnings: %s", n, g.journal)
 	}
+	os.Remove(g.path)
 	next := tokenFile(t, g.path, "last admin a")["last"]
 	if status(old) != 401 || status(next) != 200 {
 		t.Error("a good file after bad ones is not read")

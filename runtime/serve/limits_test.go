@@ -5,6 +5,7 @@ package serve_test
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -117,8 +118,10 @@ func TestSlowHeaders(t *testing.T) {
 			io.WriteString(c, head)
 			gone := make(chan struct{})
 			go func() {
-				io.Copy(io.Discard, c) // until the other end closes
-				close(gone)
+				defer close(gone)
+				if _, err := io.Copy(io.Discard, c); errors.Is(err, os.ErrDeadlineExceeded) {
+					t.Error("a slow client is not cut")
+				}
 			}()
 			tick := time.NewTicker(20 * time.Millisecond)
 			defer tick.Stop()
@@ -304,7 +307,8 @@ func TestRequests(t *testing.T) {
 		})
 		<-f.entered
 	}
-	resp, err := http.Get("http://" + address + "/v1/status")
+	impatient := http.Client{Timeout: patience / 10}
+	resp, err := impatient.Get("http://" + address + "/v1/status")
 	check(t, err)
 	resp.Body.Close()
 	if resp.StatusCode != http.StatusServiceUnavailable || resp.Header.Get("Retry-After") == "" {
@@ -348,6 +352,33 @@ func TestStalledReaders(t *testing.T) {
 			t.Errorf("%d bytes, %v: the reply was whole", n, err)
 		}
 		c.Close()
+	}
+	before.returns(t)
+}
+
+// TestReplacedAgain replaces tokens and certificate under requests: nothing is kept of those that were.
+func TestReplacedAgain(t *testing.T) {
+	g, s := newGuarded(t, "r read a"), newSecured(t)
+	round := func(i int) {
+		token := tokenFile(t, g.path, fmt.Sprintf("r%d read a", i))[fmt.Sprintf("r%d", i)]
+		if n, _, _ := as(t, token, "GET", g.URL+"/v1/status"); n != 200 {
+			t.Fatal(n)
+		}
+		s.replace(t, int64(i))
+		if n := s.serial(t); n != int64(i) {
+			t.Fatalf("certificate %d, not %d", n, i)
+		}
+	}
+	round(1)
+	before := measure(t)
+	for i := range 20 {
+		round(i + 2)
+	}
+	for i := range 1000 { // of folds of their own each: what is shown to a token is made for it
+		token := tokenFile(t, g.path, fmt.Sprintf("r read a,x%d", i))["r"]
+		if n, _, _ := as(t, token, "GET", g.URL+"/v1/status"); n != 200 {
+			t.Fatal(n)
+		}
 	}
 	before.returns(t)
 }

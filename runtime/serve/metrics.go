@@ -2,6 +2,7 @@ package serve
 
 import (
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -95,11 +96,20 @@ type figures struct {
 }
 
 func (x figures) gauge(d *prometheus.Desc, v float64, labels ...string) {
-	x.to <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, append([]string{x.name}, labels...)...)
+	x.to <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, x.labels(labels)...)
 }
 
 func (x figures) counter(d *prometheus.Desc, v float64, labels ...string) {
-	x.to <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, v, append([]string{x.name}, labels...)...)
+	x.to <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, v, x.labels(labels)...)
+}
+
+// labels returns the values of labels. One that is not UTF-8 would fail the whole scrape.
+func (x figures) labels(more []string) []string {
+	all := append([]string{x.name}, more...)
+	for i, v := range all {
+		all[i] = strings.ToValidUTF8(v, "\uFFFD")
+	}
+	return all
 }
 
 func (x figures) fold(s *runtime.Status) {

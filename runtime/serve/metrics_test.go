@@ -179,3 +179,19 @@ var (
 	family = regexp.MustCompile(`(?m)^# HELP (foldrun_\w+) (.*)\n# TYPE foldrun_\w+ (\w+)\nfoldrun_\w+(?:\{(.*)\})? `)
 	label  = regexp.MustCompile(`(\w+)="[^"]*"`)
 )
+
+// TestNamesInMetrics: whatever a name holds, it stays a label's value: no line of its own, and no scrape that fails.
+func TestNamesInMetrics(t *testing.T) {
+	name := "a\"} 1\nforged{x=\"\\"
+	f := &told{runtime.Status{Name: name, State: runtime.StateHeld, Code: "c\nforged 1", Indexes: []runtime.IndexStatus{{Name: "\xff\nforged 2"}},
+		Source: runtime.SourceStatus{Resets: map[string]uint64{"r\r\nforged 3": 1}}}}
+	code, text := fetch(t, serve.New(serve.Options{Folds: []serve.Fold{f}, Instance: "i\nforged 4"}), "/metrics")
+	if code != http.StatusOK || !strings.Contains(text, "foldrun_fold_seq{") {
+		t.Fatalf("%d: %s", code, text)
+	}
+	for line := range strings.Lines(text) {
+		if strings.HasPrefix(line, "forged") {
+			t.Errorf("a line of its own: %s", line)
+		}
+	}
+}
