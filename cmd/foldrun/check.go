@@ -192,6 +192,7 @@ func (k *checker) openFiles() {
 		k.warn(err)
 	default:
 		k.fact("open files: up to %d, of %d", need.all(), limit)
+		k.fact("open files: %s", need.split())
 	}
 }
 

@@ -38,6 +38,12 @@ func (n filesNeeded) fixed() uint64 {
 func (n filesNeeded) all() uint64   { return n.fixed() + store.OpenFiles }
 func (n filesNeeded) least() uint64 { return n.fixed() + fewTables }
 
+// split says what the files are.
+func (n filesNeeded) split() string {
+	return fmt.Sprintf("%d of tables, %d of %s, %d generations each with %d, %d to NATS, %d of HTTP, %d others",
+		store.OpenFiles, n.folds*generations*storeFiles, counted(n.folds, "fold", "folds"), generations, storeFiles, n.connections, clients, otherFiles)
+}
+
 // judge compares the need with the process's limit, 0 where the system tells none. The error is a warning as long as
 // the limit is at least n.least().
 func (n filesNeeded) judge() (limit uint64, err error) {
