@@ -93,7 +93,9 @@ export function bytesOf<T>(x: T): Bytes {
     return bytesOf(x!);
   } else if (isString<T>()) {
     const s = changetype<string>(x);
-    const at = take(String.UTF8.byteLength(s));
+    let at = take(s.length);
+    if (ascii(s, at)) return span(at, s.length);
+    at = take(String.UTF8.byteLength(s));
     return span(at, i32(String.UTF8.encodeUnsafe(changetype<usize>(s), s.length, at)));
   } else if (x instanceof Bytes) {
     return x;
@@ -123,8 +125,10 @@ export class Builder {
   add<T>(x: T): this {
     if (isString<T>()) {
       const s = changetype<string>(x);
-      const n = String.UTF8.byteLength(s);
-      String.UTF8.encodeUnsafe(changetype<usize>(s), s.length, this.more(n));
+      const before = this.length;
+      if (ascii(s, this.more(s.length))) return this;
+      this.length = before;
+      String.UTF8.encodeUnsafe(changetype<usize>(s), s.length, this.more(String.UTF8.byteLength(s)));
     } else if (isInteger<T>()) {
       const minus = isSigned<T>() && x < 0;
       this.decimal(minus ? 0 - u64(x) : u64(x), minus);
@@ -466,7 +470,7 @@ function scan(object: Bytes, names: Bytes): Values {
     let slot = table + offsetof<Values>();
     for (let i = names.at, last = i + sizeof<usize>() * n; i < last; i += sizeof<usize>(), slot += offsetof<Json>()) {
       const wanted = changetype<Bytes>(load<usize>(i));
-      if (wanted.length == i32(length) && !load<usize>(slot) && memory.compare(wanted.at, name, length) == 0) {
+      if (wanted.length == i32(length) && !load<usize>(slot) && alike(wanted.at, name, wanted.length)) {
         store<usize>(slot, value);
         store<i32>(slot, i32(p - value), offsetof<Bytes>("length"));
         values.found++;
@@ -884,9 +888,10 @@ function takeChunk(size: usize): usize {
   return fresh + HEAD;
 }
 
+/** Returns n bytes that are 0. They are few, and memory.fill is dear for few. */
 function zeroed(n: usize): usize {
   const at = take(u32(n));
-  memory.fill(at, 0, n);
+  for (let i: usize = 0; i < n; i += 8) store<u64>(at + i, 0);
   return at;
 }
 
@@ -923,8 +928,25 @@ function copied(from: usize, n: i32): Bytes {
   return span(at, n);
 }
 
+function alike(a: usize, b: usize, n: i32): bool {
+  for (; n >= 8; n -= 8, a += 8, b += 8) if (load<u64>(a) != load<u64>(b)) return false;
+  for (; n > 0; n--, a++, b++) if (load<u8>(a) != load<u8>(b)) return false;
+  return true;
+}
+
+/** Writes a string in UTF-8 where there is room for as many bytes as it has units, if it is ASCII alone. */
+function ascii(s: string, to: usize): bool {
+  const from = changetype<usize>(s);
+  for (let i: usize = 0, n = usize(s.length); i < n; i++) {
+    const c = load<u16>(from + 2 * i);
+    if (c >= 0x80) return false;
+    store<u8>(to + i, c);
+  }
+  return true;
+}
+
 function same(a: Bytes, b: Bytes): bool {
-  return a.length == b.length && memory.compare(a.at, b.at, a.length) == 0;
+  return a.length == b.length && alike(a.at, b.at, a.length);
 }
 
 // ---- the calls
