@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -180,7 +181,7 @@ func checkExports(c wazero.CompiledModule) error {
 		switch {
 		case f == nil && x.optional:
 		case f == nil:
-			return hint.Error(fmt.Errorf("it does not export %s", x.name), "build it with an SDK, or export what abi/ABI.md lists")
+			return hint.Error(fmt.Errorf("it does not export %s", x.name), "%s", exportMend(have, x.name))
 		case !slices.Equal(f.ParamTypes(), x.params) || !slices.Equal(f.ResultTypes(), x.results):
 			return hint.Error(fmt.Errorf("its export %s has the type %s -> %s, not %s -> %s", x.name,
 				types(f.ParamTypes()), types(f.ResultTypes()), types(x.params), types(x.results)), "abi/ABI.md lists the exports with their types")
@@ -190,6 +191,17 @@ func checkExports(c wazero.CompiledModule) error {
 		return hint.Error(fmt.Errorf("it does not export its memory as %q", abi.ExportMemory), "link it with its memory exported")
 	}
 	return nil
+}
+
+// exportMend names what may be the missing export under another name.
+func exportMend(have map[string]api.FunctionDefinition, missing string) string {
+	known := []string{abi.ExportMarker, abi.ExportBuffer, abi.ExportTransform, abi.ExportInit, abi.ExportError}
+	for _, name := range slices.Sorted(maps.Keys(have)) {
+		if strings.HasPrefix(name, "foldrun_") && !slices.Contains(known, name) {
+			return fmt.Sprintf("it exports %s, which foldrun does not know: is that %s?", name, missing)
+		}
+	}
+	return "build it with an SDK, or export what abi/ABI.md lists"
 }
 
 func types(all []api.ValueType) string {
