@@ -60,7 +60,7 @@ func TestRefused(t *testing.T) {
 		"bad manifest":    {edited(t, `"abi":1`, `"abi":2`), "the module speaks version 2, this foldrun speaks version 1", ""},
 		"newer marker":    {edited(t, "foldrun_abi_v1", "foldrun_abi_v2"), "it speaks foldrun_abi_v2, this foldrun speaks foldrun_abi_v1", "an SDK for foldrun_abi_v1"},
 		"no marker":       {edited(t, "foldrun_abi_v1", "another_abi_v1"), "it does not export foldrun_abi_v1", "with an SDK"},
-		"missing export":  {edited(t, "foldrun_buffer", "foldrun_buffet"), "it does not export foldrun_buffer", "with an SDK"},
+		"missing export":  {edited(t, "foldrun_buffer", "foldrun_buffet"), "it does not export foldrun_buffer", "is that foldrun_buffer?"},
 		"no memory":       {edited(t, "\x06memory", "\x06memori"), `it does not export its memory as "memory"`, "link it"},
 		"mistyped export": {edited(t, "foldrun_buffer", "foldrun_swappe", "foldrun_abi_v1", "foldrun_buffer", "foldrun_swappe", "foldrun_abi_v1"), "its export foldrun_abi_v1 has the type (i32) -> (i32), not () -> ()", "abi/ABI.md"},
 		"mistyped option": {built(t, typesSection, funcsSection, memorySection, "\x07\x05\x0cfoldrun_init\x00\x01"+exportSection[2:], codeSection), "its export foldrun_init has the type (i32) -> (i32), not (i32, i32) -> (i32)", "abi/ABI.md"},
