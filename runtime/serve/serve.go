@@ -39,6 +39,7 @@ type Server struct {
 	opt    Options
 	parts  parts
 	mux    *http.ServeMux
+	routes []string // patterns of mux
 	query  *query.Reader
 	verify *sync.Mutex // one at a time, of all callers: it reads everything
 }
@@ -57,7 +58,7 @@ func newServer(o Options, p parts, all *shared) *Server {
 	}
 	if p.ops {
 		s.route("GET /readyz", s.ready)
-		s.mux.Handle("GET /metrics", s.metrics())
+		s.handle("GET /metrics", s.metrics().ServeHTTP)
 	}
 	if p.actions {
 		(&admin{s}).routes()
@@ -70,6 +71,7 @@ func newServer(o Options, p parts, all *shared) *Server {
 }
 
 func (s *Server) routeReads() {
+	s.route("GET /v1/openapi.json", s.describe)
 	s.route("GET /v1/status", s.status)
 	s.route("GET /v1/folds/{fold}/indexes/{index}/get", s.get)
 	s.route("GET /v1/folds/{fold}/indexes/{index}/scan", s.scan)
@@ -95,11 +97,17 @@ func (s *Server) routeProfiles() {
 type handler func(w http.ResponseWriter, r *http.Request) error
 
 func (s *Server) route(pattern string, h handler) {
-	s.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+	s.handle(pattern, func(w http.ResponseWriter, r *http.Request) {
 		if err := h(w, r); err != nil {
 			s.fail(w, r, err)
 		}
 	})
+}
+
+// handle routes what openapi.json describes.
+func (s *Server) handle(pattern string, h http.HandlerFunc) {
+	s.routes = append(s.routes, pattern)
+	s.mux.HandleFunc(pattern, h)
 }
 
 func (s *Server) health(w http.ResponseWriter, r *http.Request) error {
