@@ -45,6 +45,9 @@ func (h *Histogram) observe(seconds float64) {
 }
 
 func (h *Histogram) add(x Histogram) {
+	if x.Counts == nil {
+		return
+	}
 	if h.Counts == nil {
 		h.Bounds, h.Counts = x.Bounds, make([]uint64, len(x.Counts))
 	}

@@ -56,3 +56,17 @@ func TestFigures(t *testing.T) {
 		t.Errorf("of a store that is closed: %+v", m)
 	}
 }
+
+// TestHistogram adds histograms of which one, or both, saw nothing.
+func TestHistogram(t *testing.T) {
+	var h, none, other Histogram
+	h.add(none)
+	h.observe(.001)
+	h.observe(7)
+	h.add(none)
+	other.add(h)
+	other.observe(.0011)
+	if h.count() != 2 || other.count() != 3 || other.Counts[1] != 1 || other.Counts[2] != 1 || other.Counts[len(secondBounds)] != 1 || other.Sum != 7.0021 {
+		t.Errorf("%+v, %+v", h, other)
+	}
+}
