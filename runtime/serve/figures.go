@@ -44,8 +44,8 @@ var (
 	metricCacheMisses = cacheMetric("misses_total", "Blocks that were not in the cache.")
 )
 
-// figures sends what a fold counts beside its status, and with process what it knows of the process.
-func (x figures) figures(f runtime.Figures, process bool) {
+// figures sends what a fold counts beside its status.
+func (x figures) figures(f runtime.Figures) {
 	x.histogram(metricStage, f.Pull, "pull")
 	x.histogram(metricStage, f.Transform, "transform")
 	x.histogram(metricStage, f.Commit, "commit")
@@ -63,9 +63,6 @@ func (x figures) figures(f runtime.Figures, process bool) {
 	}
 	if f.Serving != nil {
 		x.store(f.Serving)
-		if process {
-			x.cache(f.Serving.Cache)
-		}
 	}
 }
 

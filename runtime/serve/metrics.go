@@ -77,14 +77,20 @@ func (c *collector) Describe(chan<- *prometheus.Desc) {}
 // Collect is part of prometheus.Collector.
 func (c *collector) Collect(to chan<- prometheus.Metric) {
 	to <- prometheus.MustNewConstMetric(metricBuild, prometheus.GaugeValue, 1, c.opt.Version, c.opt.Instance)
-	for i, f := range c.opt.Folds {
+	cache := c.parts.process // which all stores share: the first that is open tells of it
+	for _, f := range c.opt.Folds {
 		s := f.Status()
 		x := figures{to, s.Name}
 		x.fold(&s)
 		x.counts(&s.Counts)
 		x.source(&s.Source)
 		if m, ok := f.(measured); ok {
-			x.figures(m.Figures(), c.parts.process && i == 0)
+			figures := m.Figures()
+			x.figures(figures)
+			if cache && figures.Serving != nil {
+				x.cache(figures.Serving.Cache)
+				cache = false
+			}
 		}
 	}
 }

@@ -116,9 +116,11 @@ func full() *weighed {
 		Source: runtime.SourceStatus{Resets: map[string]uint64{"gap": 4}}}}}
 }
 
-// TestFigures scrapes what a fold counts beside its status.
+// TestFigures scrapes what folds count beside their status, the first of which has no store.
 func TestFigures(t *testing.T) {
-	_, text := fetch(t, serve.New(serve.Options{Folds: []serve.Fold{full()}}), "/metrics")
+	second := full()
+	second.status.Name = "z"
+	_, text := fetch(t, serve.New(serve.Options{Folds: []serve.Fold{&told{runtime.Status{Name: "0"}}, full(), second}}), "/metrics")
 	for _, line := range []string{
 		`foldrun_fold_stage_seconds_bucket{fold="a",stage="commit",le="0.5"} 3`,
 		`foldrun_fold_stage_seconds_bucket{fold="a",stage="commit",le="1"} 5`,
