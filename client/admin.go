@@ -35,6 +35,24 @@ func (c *Client) Pause(ctx context.Context, fold string) (*FoldStatus, error) {
 	return s, c.act(ctx, fold, "pause", nil, s)
 }
 
+// Apply has a fold serve what is configured: it ends a rollback, or the wait of upgrade = "manual". With force, what was
+// built and is held replaces what serves. It returns how the fold stands once that is under way.
+func (c *Client) Apply(ctx context.Context, fold string, force bool) (*FoldStatus, error) {
+	q := url.Values{}
+	if force {
+		q.Set("force", "1")
+	}
+	s := new(FoldStatus)
+	return s, c.act(ctx, fold, "apply", q, s)
+}
+
+// Rollback has the generation of a fold that the last upgrade replaced serve again, and holds it until what is configured
+// changes, or Apply. It returns how the fold stands once it does, or after some seconds.
+func (c *Client) Rollback(ctx context.Context, fold string) (*FoldStatus, error) {
+	s := new(FoldStatus)
+	return s, c.act(ctx, fold, "rollback", nil, s)
+}
+
 // Repair has the source keys of a fold compared with those of its stream, and what differs mended.
 func (c *Client) Repair(ctx context.Context, fold string) (*KeyReport, error) {
 	r := new(KeyReport)

@@ -79,38 +79,39 @@ type Status struct {
 
 // FoldStatus is what a fold knows of itself.
 type FoldStatus struct {
-	Name        string        `json:"name"`
-	State       string        `json:"state"`          // "starting", "catching up", "following", "waiting", "rebuilding", "held", "paused", "stopped"
-	Code        string        `json:"code,omitempty"` // why it waits or stopped, stable
-	Reason      string        `json:"reason,omitempty"`
-	Hint        string        `json:"hint,omitempty"`
-	Generation  string        `json:"generation,omitempty"`
-	Module      string        `json:"module"`
-	Version     string        `json:"module_version,omitempty"`
-	Stream      string        `json:"stream"`
-	Domain      string        `json:"domain,omitempty"`
-	Created     string        `json:"stream_created,omitempty"` // the incarnation, RFC 3339
-	Seq         uint64        `json:"seq"`                      // folded up to here; what KV calls the revision
-	StartSeq    uint64        `json:"start_seq"`                // where this run of the fold began
-	LastSeq     uint64        `json:"last_seq"`                 // the stream's, as far as known
-	Lag         uint64        `json:"lag"`                      // LastSeq - Seq
-	BehindSince string        `json:"behind_since,omitempty"`   // when the fold last held everything, by the server's clock, RFC 3339; "" while it does
-	CaughtUp    bool          `json:"caught_up"`
-	Staleness   time.Duration `json:"max_staleness_ns,omitempty"`   // as configured
-	Stale       bool          `json:"stale,omitempty"`              // everything was folded last longer ago than that: the fold is not ready
-	Ready       bool          `json:"ready"`                        // everything that the stream held was folded once, by this run or an earlier one
-	Live        uint64        `json:"live_keys"`                    // source keys with a live record
-	Quarantined uint64        `json:"quarantined"`                  // source keys
-	Allowed     uint64        `json:"quarantine_allowed,omitempty"` // by the error budget, as many source keys as are live now; 0 where nothing follows
-	Lifted      bool          `json:"budget_lifted,omitempty"`      // an operator accepted failures beyond the budget
-	Held        uint64        `json:"quarantine_bytes"`
-	Owed        bool          `json:"retry_owed,omitempty"` // a limit was raised: what failed on the old one is tried again
-	Kept        uint64        `json:"kept_keys"`            // of those in quarantine, source keys whose rows of an older record still stand
-	Indexes     []IndexStatus `json:"indexes"`
-	Counts      Counts        `json:"counts"`
-	Source      SourceStatus  `json:"source"`
-	Sweep       *SweepReport  `json:"sweep,omitempty"` // the last one
-	Build       *BuildStatus  `json:"build,omitempty"` // of the generation that is built beside the one that serves
+	Name        string          `json:"name"`
+	State       string          `json:"state"`          // "starting", "catching up", "following", "waiting", "rebuilding", "held", "paused", "stopped"
+	Code        string          `json:"code,omitempty"` // why it waits or stopped, stable
+	Reason      string          `json:"reason,omitempty"`
+	Hint        string          `json:"hint,omitempty"`
+	Generation  string          `json:"generation,omitempty"`
+	Module      string          `json:"module"`
+	Version     string          `json:"module_version,omitempty"`
+	Stream      string          `json:"stream"`
+	Domain      string          `json:"domain,omitempty"`
+	Created     string          `json:"stream_created,omitempty"` // the incarnation, RFC 3339
+	Seq         uint64          `json:"seq"`                      // folded up to here; what KV calls the revision
+	StartSeq    uint64          `json:"start_seq"`                // where this run of the fold began
+	LastSeq     uint64          `json:"last_seq"`                 // the stream's, as far as known
+	Lag         uint64          `json:"lag"`                      // LastSeq - Seq
+	BehindSince string          `json:"behind_since,omitempty"`   // when the fold last held everything, by the server's clock, RFC 3339; "" while it does
+	CaughtUp    bool            `json:"caught_up"`
+	Staleness   time.Duration   `json:"max_staleness_ns,omitempty"`   // as configured
+	Stale       bool            `json:"stale,omitempty"`              // everything was folded last longer ago than that: the fold is not ready
+	Ready       bool            `json:"ready"`                        // everything that the stream held was folded once, by this run or an earlier one
+	Live        uint64          `json:"live_keys"`                    // source keys with a live record
+	Quarantined uint64          `json:"quarantined"`                  // source keys
+	Allowed     uint64          `json:"quarantine_allowed,omitempty"` // by the error budget, as many source keys as are live now; 0 where nothing follows
+	Lifted      bool            `json:"budget_lifted,omitempty"`      // an operator accepted failures beyond the budget
+	Held        uint64          `json:"quarantine_bytes"`
+	Owed        bool            `json:"retry_owed,omitempty"` // a limit was raised: what failed on the old one is tried again
+	Kept        uint64          `json:"kept_keys"`            // of those in quarantine, source keys whose rows of an older record still stand
+	Indexes     []IndexStatus   `json:"indexes"`
+	Counts      Counts          `json:"counts"`
+	Source      SourceStatus    `json:"source"`
+	Sweep       *SweepReport    `json:"sweep,omitempty"`    // the last one
+	Previous    *PreviousStatus `json:"previous,omitempty"` // the generation that the last upgrade replaced, while it is kept and follows
+	Build       *BuildStatus    `json:"build,omitempty"`    // of the generation that is built beside the one that serves
 }
 
 // BuildStatus is what is known of a generation that is built beside the one that serves: as in FoldStatus.
@@ -217,4 +218,12 @@ type Problem struct {
 	Key    Bytes  `json:"key,omitempty"`
 	Source Bytes  `json:"source,omitempty"`
 	Text   string `json:"text"`
+}
+
+// PreviousStatus is what is known of the generation that the last upgrade replaced, while it is kept as the way back.
+type PreviousStatus struct {
+	Generation string `json:"generation"`
+	Until      string `json:"until"` // when it is removed, RFC 3339
+	Seq        uint64 `json:"seq"`
+	State      string `json:"state"`
 }

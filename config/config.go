@@ -86,18 +86,19 @@ type Query struct {
 
 // A Fold is one derived index.
 type Fold struct {
-	Name         string        // [a-z0-9][a-z0-9_-]{0,62}: it names a directory
-	OnError      string        // "quarantine" (default), "keep_last_good" or "halt"
-	ErrorBudget  Budget        // source keys that may be in quarantine; default 1 % of the live ones
-	OnDivergence string        // "rebuild" (default), "reconcile" or "halt"
-	Upgrade      string        // "auto" (default) or "manual"
-	MaxStaleness time.Duration // NATS away for longer: not ready; 0 (default) = never
-	Source       Source
-	Module       Module
-	Index        map[string]Index // policies of the indexes named in the file; others have DefaultIndex
-	Limits       Limits
-	Config       json.RawMessage // [fold.NAME.config] as canonical JSON (sorted keys, no spaces), {} when absent
-	File         string          // the file it stands in
+	Name           string        // [a-z0-9][a-z0-9_-]{0,62}: it names a directory
+	OnError        string        // "quarantine" (default), "keep_last_good" or "halt"
+	ErrorBudget    Budget        // source keys that may be in quarantine; default 1 % of the live ones
+	OnDivergence   string        // "rebuild" (default), "reconcile" or "halt"
+	Upgrade        string        // "auto" (default) or "manual"
+	RollbackWindow time.Duration // how long a generation that an upgrade replaced is kept; default 1h, 0 = not at all
+	MaxStaleness   time.Duration // NATS away for longer: not ready; 0 (default) = never
+	Source         Source
+	Module         Module
+	Index          map[string]Index // policies of the indexes named in the file; others have DefaultIndex
+	Limits         Limits
+	Config         json.RawMessage // [fold.NAME.config] as canonical JSON (sorted keys, no spaces), {} when absent
+	File           string          // the file it stands in
 
 	lines lines // of that file
 }
@@ -153,15 +154,16 @@ func Default() *Config {
 // DefaultFold returns the fold of an empty [fold.NAME]: all but its source and its module.
 func DefaultFold(name string) Fold {
 	return Fold{
-		Name:         name,
-		OnError:      "quarantine",
-		ErrorBudget:  Budget{Share: 0.01, Keys: 100},
-		OnDivergence: "rebuild",
-		Upgrade:      "auto",
-		Source:       Source{NATS: "default", Filter: ">", Keying: "subject", OnEvict: "remove"},
-		Index:        map[string]Index{},
-		Limits:       Limits{Memory: 64 << 20, FuelPerRecord: 120_000_000, EntriesPerRecord: 1024, BytesPerRecord: 4 << 20},
-		Config:       json.RawMessage("{}"),
+		Name:           name,
+		OnError:        "quarantine",
+		ErrorBudget:    Budget{Share: 0.01, Keys: 100},
+		OnDivergence:   "rebuild",
+		Upgrade:        "auto",
+		RollbackWindow: time.Hour,
+		Source:         Source{NATS: "default", Filter: ">", Keying: "subject", OnEvict: "remove"},
+		Index:          map[string]Index{},
+		Limits:         Limits{Memory: 64 << 20, FuelPerRecord: 120_000_000, EntriesPerRecord: 1024, BytesPerRecord: 4 << 20},
+		Config:         json.RawMessage("{}"),
 	}
 }
 

@@ -124,6 +124,7 @@ func (f *file) readFold(name string, t *table) Fold {
 	t.budget("error_budget", &fold.ErrorBudget)
 	t.enum("on_divergence", &fold.OnDivergence, "rebuild", "reconcile", "halt")
 	t.enum("upgrade", &fold.Upgrade, "auto", "manual")
+	t.duration("rollback_window", &fold.RollbackWindow, 1e9)
 	t.duration("max_staleness", &fold.MaxStaleness, 1e9)
 	source := t.sub("source")
 	module := t.sub("module")

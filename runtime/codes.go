@@ -15,6 +15,7 @@ const (
 	CodeBudget         = "error_budget"       // more records failed than error_budget allows
 	CodeQuarantineFull = "quarantine_full"    // what failed takes more room than quarantine has
 	CodeHeld           = "switch_held"        // what is to replace the rows holds too few of them
+	CodeRolledBack     = "rolled_back"        // an operator went back from what is configured
 	CodePaused         = "paused"             // an operator paused the fold
 	CodeCatchingUp     = "catching_up"        // not everything that the stream holds was folded yet, not even once
 	CodeStale          = "stale"              // everything was folded last longer ago than max_staleness allows

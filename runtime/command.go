@@ -12,7 +12,7 @@ import (
 // A command is what an operator asks of a fold.
 type command struct {
 	do     verb
-	accept bool // of verbResume
+	accept bool // of verbResume and verbApply
 	reply  chan error
 }
 
@@ -22,6 +22,8 @@ const (
 	verbResume verb = iota
 	verbRebuild
 	verbPause
+	verbApply
+	verbRollback
 )
 
 // Rebuild has the fold build a generation anew from its stream, beside the one that serves, and switch to it if the
@@ -39,6 +41,16 @@ func (f *Fold) Resume(ctx context.Context, accept bool) error {
 // on after the pause. It returns once that is noted; what was read is finished after it.
 func (f *Fold) Pause(ctx context.Context) error { return f.ask(ctx, command{do: verbPause}) }
 
+// Apply has what is configured serve: it ends a rollback, or the wait of upgrade = "manual". With accept, what was built
+// and is held replaces what serves. It returns once that is under way.
+func (f *Fold) Apply(ctx context.Context, accept bool) error {
+	return f.ask(ctx, command{do: verbApply, accept: accept})
+}
+
+// Rollback has the generation that the last upgrade replaced serve again, and holds it until what is configured changes,
+// or Apply. It returns once that is under way, which takes a moment: the generation has followed the source.
+func (f *Fold) Rollback(ctx context.Context) error { return f.ask(ctx, command{do: verbRollback}) }
+
 func (f *Fold) ask(ctx context.Context, c command) error {
 	if f.broken != nil {
 		return hint.Error(fmt.Errorf("fold %s cannot run: %w", f.opt.Name, f.broken), "mend that, and start foldrun again")
@@ -53,8 +65,8 @@ func (f *Fold) ask(ctx context.Context, c command) error {
 }
 
 // obey carries out a command while the fold runs, and replies. Its error ends the fold.
-func (s *supervisor) obey(c command) error {
-	refused, end := s.carryOut(c)
+func (s *supervisor) obey(ctx context.Context, c command) error {
+	refused, end := s.carryOut(ctx, c)
 	switch {
 	case isPaused(end):
 		c.reply <- nil
@@ -68,10 +80,19 @@ func (s *supervisor) obey(c command) error {
 
 // carryOut carries out a command. Where it refuses, the fold goes on. An end is that the fold is paused, or that the
 // command failed: part of it may be done then.
-func (s *supervisor) carryOut(c command) (refused, end error) {
+func (s *supervisor) carryOut(ctx context.Context, c command) (refused, end error) {
 	switch {
 	case c.do == verbPause:
 		return s.suspend()
+	case c.do == verbRollback:
+		return s.rollback()
+	case c.do == verbApply:
+		return s.apply(ctx, c)
+	case isRolledBack(s.held):
+		return s.held, nil
+	case c.do == verbRebuild && s.next == nil && !s.want && s.cur != nil && !s.id.Has(s.cur.db.Generation()):
+		c.do = verbApply
+		return s.apply(ctx, c)
 	case c.do == verbRebuild && s.next != nil && s.held == nil:
 		return hint.Error(fmt.Errorf("fold %s: generation %s is being built already", s.opt.Name, s.next.db.Generation()), "foldrun status says how far it is"), nil
 	case c.do == verbRebuild:
@@ -80,7 +101,7 @@ func (s *supervisor) carryOut(c command) (refused, end error) {
 		}
 		return nil, s.begin(s.cause)
 	case s.next != nil && s.held != nil && c.accept:
-		return nil, s.change()
+		return nil, s.change(ctx)
 	case s.next != nil && s.held != nil:
 		return hint.Error(fmt.Errorf("fold %s: %w", s.opt.Name, s.held), "%s", HintOf(s.held)), nil
 	case s.held != nil: // the build failed
@@ -159,6 +180,12 @@ func (f *Fold) paused() error {
 	return nil
 }
 
+// isRolledBack says whether an error is that an operator rolled a fold back.
+func isRolledBack(err error) bool {
+	var stop *Stop
+	return errors.As(err, &stop) && stop.Code == CodeRolledBack
+}
+
 // isPaused says whether an error is that an operator paused a fold.
 func isPaused(err error) bool {
 	var stop *Stop
@@ -177,6 +204,8 @@ func (f *Fold) revive(c command) (run bool, err error) {
 			f.stop(paused)
 		}
 		return false, refused
+	case c.do == verbRollback:
+		return false, hint.Error(fmt.Errorf("fold %s: %w", f.opt.Name, f.stopped), "see to that first: foldrun resume %s", f.opt.Name)
 	case c.do == verbRebuild && isPaused(f.stopped):
 		return false, hint.Error(fmt.Errorf("fold %s: %w", f.opt.Name, f.stopped), "foldrun resume %s, then rebuild it", f.opt.Name)
 	case c.do == verbRebuild:

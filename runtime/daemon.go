@@ -21,8 +21,9 @@ type Daemon struct {
 func NewDaemon(dir *store.Dir, folds []*Fold) *Daemon {
 	folds = slices.Clone(folds)
 	builds := make(chan struct{}, 1)
+	wanted := make(chan struct{})
 	for _, f := range folds {
-		f.builds = builds
+		f.builds, f.wanted = builds, wanted
 	}
 	slices.SortFunc(folds, func(x, y *Fold) int { return strings.Compare(x.Name(), y.Name()) })
 	return &Daemon{dir, folds}

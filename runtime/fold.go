@@ -27,6 +27,7 @@ type FoldOptions struct {
 	Budget     *store.Budget               // bounds quarantine; default 1 % of the live source keys, at least 100
 	OnEvict    string                      // "remove", "keep"
 	OnDiverged Divergence                  // what is done when the stream holds another history; default DivergedRebuild
+	Rollback   time.Duration               // how long a generation that an upgrade replaced is kept as the way back; 0 = not at all
 	Upgrade    Upgrade                     // what is done when the generation that serves has another identity; default UpgradeAuto
 	Batches    int                         // batches in flight; default the memory budget's
 	Workers    int                         // default: one a processor, at most Batches
@@ -47,19 +48,22 @@ type Fold struct {
 	tamper     func(*source.Batch) // tests break the law here, with each batch before it is transformed, to see it noticed
 
 	commands chan command  // to Run, or to the daemon while the fold is stopped
+	wanted   chan struct{} // a fold of the daemon wants the place in builds that a way back is followed in
 	builds   chan struct{} // holds one value while a fold of the daemon builds a generation beside its current one
 
 	accept atomic.Int64 // the operator accepts what the next switch or reconcile loses: see accepts
 	lifted atomic.Bool  // the operator accepts failures beyond the budget: see follower.within
 
-	mu      sync.Mutex
-	cur     *follower     // of the generation that answers reads; nil until it is open
-	next    *follower     // of the generation that is being built to replace it
-	queued  string        // the generation that is built next, while another fold builds
-	held    error         // why next does not replace cur, though it has caught up, or is not built on
-	cause   *Stop         // why next is built; nil when an operator asked for it
-	stopped error         // why the fold ended
-	moved   chan struct{} // closed and replaced when the cursor moves
+	mu        sync.Mutex
+	cur       *follower     // of the generation that answers reads; nil until it is open
+	prev      *follower     // of the generation that is kept as the way back, while it follows
+	prevUntil time.Time     // when it is given up
+	next      *follower     // of the generation that is being built to replace it
+	queued    string        // the generation that is built next, while another fold builds
+	held      error         // why next does not replace cur, though it has caught up, or is not built on
+	cause     *Stop         // why next is built; nil when an operator asked for it
+	stopped   error         // why the fold ended
+	moved     chan struct{} // closed and replaced when the cursor moves
 }
 
 // NewFold checks and compiles the module of a fold. Nothing is opened yet. Its error is a *Stop;
@@ -87,7 +91,7 @@ func NewFold(ctx context.Context, dir *store.Dir, o FoldOptions) (*Fold, error) 
 		o.SweepEvery = 6 * time.Hour
 	}
 	f := &Fold{recipe: recipe{opt: o}, dir: dir, log: o.Log, moved: make(chan struct{}), sweepPause: sweepPause,
-		commands: make(chan command), builds: make(chan struct{}, 1)}
+		commands: make(chan command), builds: make(chan struct{}, 1), wanted: make(chan struct{})}
 	if err := f.compile(ctx); err != nil {
 		return nil, err
 	}

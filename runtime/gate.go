@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -10,19 +11,19 @@ import (
 )
 
 // gate switches to the generation that is being built once it has caught up, if what it holds is not less than half of
-// what serves. Else the fold holds: the old generation serves on until the new one has as much, or an operator decides.
-func (s *supervisor) gate() error {
+// what serves; a rollback needs no gate. Else the fold holds: the old generation serves on until the new one has as much, or an operator decides.
+func (s *supervisor) gate(ctx context.Context) error {
 	g := s.next
 	if !g.caughtUp() {
 		return nil
 	}
-	if !s.accepts(g.db.State().Position().Created) && s.cur != nil {
+	if s.id.Has(g.db.Generation()) && !s.accepts(g.db.State().Position().Created) && s.cur != nil {
 		if why := fewerRows(s.cur.db, g.db); why != nil {
 			s.hold(g, why)
 			return nil
 		}
 	}
-	return s.change()
+	return s.change(ctx)
 }
 
 // hold notes why what was built does not serve. It is news when it begins.

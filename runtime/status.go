@@ -22,38 +22,39 @@ const (
 
 // Status is what a fold knows of itself.
 type Status struct {
-	Name        string        `json:"name"`
-	State       string        `json:"state"`
-	Code        string        `json:"code,omitempty"` // stable; docs/runbook.md
-	Reason      string        `json:"reason,omitempty"`
-	Hint        string        `json:"hint,omitempty"`
-	Generation  string        `json:"generation,omitempty"`
-	Module      string        `json:"module"` // its name
-	Version     string        `json:"module_version,omitempty"`
-	Stream      string        `json:"stream"`
-	Domain      string        `json:"domain,omitempty"`
-	Created     string        `json:"stream_created,omitempty"` // the incarnation: when the stream was created
-	Seq         uint64        `json:"seq"`                      // folded up to here; what KV calls the revision
-	StartSeq    uint64        `json:"start_seq"`                // where this run of the fold began
-	LastSeq     uint64        `json:"last_seq"`                 // the stream's, as far as known
-	Lag         uint64        `json:"lag"`                      // LastSeq - Seq
-	BehindSince string        `json:"behind_since,omitempty"`   // when the fold last held everything, by the server's clock; "" while it does, and if it never did
-	CaughtUp    bool          `json:"caught_up"`
-	Staleness   time.Duration `json:"max_staleness_ns,omitempty"`   // as configured
-	Stale       bool          `json:"stale,omitempty"`              // everything was folded last longer ago than that
-	Ready       bool          `json:"ready"`                        // everything that the stream held was folded once, by this run or an earlier one
-	Live        uint64        `json:"live_keys"`                    // source keys with a live record
-	Quarantined uint64        `json:"quarantined"`                  // source keys
-	Allowed     uint64        `json:"quarantine_allowed,omitempty"` // by the error budget, as many source keys as are live now; 0 where nothing follows
-	Lifted      bool          `json:"budget_lifted,omitempty"`      // an operator accepted failures beyond the budget
-	Held        uint64        `json:"quarantine_bytes"`
-	Owed        bool          `json:"retry_owed,omitempty"` // a limit was raised, and what is in quarantine was not all tried again since
-	Kept        uint64        `json:"kept_keys"`            // of those in quarantine, source keys whose rows of an older record still stand
-	Indexes     []IndexStatus `json:"indexes"`
-	Counts      Counts        `json:"counts"`
-	Source      SourceStatus  `json:"source"`
-	Sweep       *SweepReport  `json:"sweep,omitempty"` // the last comparison of the source keys with the stream's
-	Build       *BuildStatus  `json:"build,omitempty"` // of the generation that is being built beside the one that serves
+	Name        string          `json:"name"`
+	State       string          `json:"state"`
+	Code        string          `json:"code,omitempty"` // stable; docs/runbook.md
+	Reason      string          `json:"reason,omitempty"`
+	Hint        string          `json:"hint,omitempty"`
+	Generation  string          `json:"generation,omitempty"`
+	Module      string          `json:"module"` // its name
+	Version     string          `json:"module_version,omitempty"`
+	Stream      string          `json:"stream"`
+	Domain      string          `json:"domain,omitempty"`
+	Created     string          `json:"stream_created,omitempty"` // the incarnation: when the stream was created
+	Seq         uint64          `json:"seq"`                      // folded up to here; what KV calls the revision
+	StartSeq    uint64          `json:"start_seq"`                // where this run of the fold began
+	LastSeq     uint64          `json:"last_seq"`                 // the stream's, as far as known
+	Lag         uint64          `json:"lag"`                      // LastSeq - Seq
+	BehindSince string          `json:"behind_since,omitempty"`   // when the fold last held everything, by the server's clock; "" while it does, and if it never did
+	CaughtUp    bool            `json:"caught_up"`
+	Staleness   time.Duration   `json:"max_staleness_ns,omitempty"`   // as configured
+	Stale       bool            `json:"stale,omitempty"`              // everything was folded last longer ago than that
+	Ready       bool            `json:"ready"`                        // everything that the stream held was folded once, by this run or an earlier one
+	Live        uint64          `json:"live_keys"`                    // source keys with a live record
+	Quarantined uint64          `json:"quarantined"`                  // source keys
+	Allowed     uint64          `json:"quarantine_allowed,omitempty"` // by the error budget, as many source keys as are live now; 0 where nothing follows
+	Lifted      bool            `json:"budget_lifted,omitempty"`      // an operator accepted failures beyond the budget
+	Held        uint64          `json:"quarantine_bytes"`
+	Owed        bool            `json:"retry_owed,omitempty"` // a limit was raised, and what is in quarantine was not all tried again since
+	Kept        uint64          `json:"kept_keys"`            // of those in quarantine, source keys whose rows of an older record still stand
+	Indexes     []IndexStatus   `json:"indexes"`
+	Counts      Counts          `json:"counts"`
+	Source      SourceStatus    `json:"source"`
+	Sweep       *SweepReport    `json:"sweep,omitempty"`    // the last comparison of the source keys with the stream's
+	Previous    *PreviousStatus `json:"previous,omitempty"` // kept as the way back, while it follows
+	Build       *BuildStatus    `json:"build,omitempty"`    // of the generation that is being built beside the one that serves
 
 	HeldAt int64 `json:"-"` // when the fold last held everything, ns since 1970; 0 = never
 }
@@ -72,6 +73,14 @@ type BuildStatus struct {
 	Quarantined uint64        `json:"quarantined"`
 	Indexes     []IndexStatus `json:"indexes"`
 	Counts      Counts        `json:"counts"`
+}
+
+// PreviousStatus is what is known of the generation that the last upgrade replaced, while it is kept as the way back.
+type PreviousStatus struct {
+	Generation string `json:"generation"`
+	Until      string `json:"until"`
+	Seq        uint64 `json:"seq"`
+	State      string `json:"state"`
 }
 
 // IndexStatus counts one index.
@@ -105,7 +114,7 @@ func (f *Fold) Status() Status {
 
 func (f *Fold) status() Status {
 	f.mu.Lock()
-	cur, next, queued, held, cause, stopped := f.cur, f.next, f.queued, f.held, f.cause, f.stopped
+	cur, next, queued, held, cause, stopped, prev, until := f.cur, f.next, f.queued, f.held, f.cause, f.stopped, f.prev, f.prevUntil
 	f.mu.Unlock()
 	s := Status{Name: f.opt.Name, State: StateStarting, Stream: f.id.Stream, Domain: f.id.Domain}
 	r := f.recipe
@@ -123,6 +132,10 @@ func (f *Fold) status() Status {
 		s.Build = next.building()
 	} else if queued != "" {
 		s.Build = &BuildStatus{Generation: queued, State: StateQueued, Indexes: []IndexStatus{}}
+	}
+	if prev != nil {
+		b := prev.building()
+		s.Previous = &PreviousStatus{b.Generation, until.UTC().Format(time.RFC3339), b.Seq, b.State}
 	}
 	if isPaused(stopped) {
 		s.why(StatePaused, stopped)

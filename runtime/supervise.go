@@ -17,6 +17,7 @@ const gateEvery = 100 * time.Millisecond
 //
 //	the fold has none                  build it, in the open: it serves from the start
 //	it has the one that is configured  follow the source into it
+//	an operator rolled back            follow the source into what he went back to, and nothing else
 //	it has another one                 follow the source into it with its own module, and build the one that is configured beside it
 //	a divergence, damage, an operator  build one more of the same identity beside it
 //	the build has caught up            if the gates let it: switch, remove the one that was replaced; else hold
@@ -24,10 +25,12 @@ const gateEvery = 100 * time.Millisecond
 // What is being built stands in the fold's NEXT file, so that a restart goes on with it.
 type supervisor struct {
 	*Fold
-	serving, building running  // of Fold.cur and Fold.next
-	want              bool     // a build is to begin, as soon as no other fold builds
-	have              bool     // this fold holds the place in builds
-	retired           chan any // closed when the generation that was replaced is gone; nil when none was
+	serving, building running          // of Fold.cur and Fold.next
+	want              bool             // a build is to begin, as soon as no other fold builds
+	have              bool             // this fold holds the place in builds
+	previous          running          // of Fold.prev
+	overdue           <-chan time.Time // when the way back is given up
+	retired           chan any         // closed when the generation that was replaced is gone; nil when none was
 }
 
 // running is a follower at work.
@@ -76,8 +79,12 @@ func (s *supervisor) run(ctx context.Context) error {
 // step waits for one event and acts on it. Its error ends the fold.
 func (s *supervisor) step(ctx context.Context, tick <-chan time.Time) error {
 	var slot chan struct{}
+	var ask, asked chan struct{}
 	if s.want && !s.have {
-		slot = s.builds
+		slot, ask = s.builds, s.wanted
+	}
+	if s.previous.follower != nil {
+		asked = s.wanted
 	}
 	var damaged <-chan struct{}
 	if s.serving.follower != nil && s.building.follower == nil && !s.want && s.held == nil {
@@ -94,16 +101,31 @@ func (s *supervisor) step(ctx context.Context, tick <-chan time.Time) error {
 		return s.stopped(ctx, err)
 	case <-damaged:
 		return s.begin(&Stop{CodeDamaged, s.serving.db.Damage()})
+	case ask <- struct{}{}: // whoever follows a way back in the place of a build rests
+		return nil
+	case <-asked:
+		s.rest()
+		return nil
 	case slot <- struct{}{}:
 		s.have = true
 		return s.build(ctx)
+	case err := <-s.previous.ended:
+		s.previous.ended = nil
+		s.log.Warn("the way back is not followed", "generation", s.prev.db.Generation(), "err", err)
+		s.rest()
+		return nil
+	case <-s.overdue:
+		if err := s.letGo(); err != nil {
+			s.log.Warn("the way back is not removed: the next start does it", "err", err)
+		}
+		return nil
 	case err := <-s.building.ended:
 		s.building.ended = nil
 		return s.failed(ctx, err)
 	case <-tick:
-		return s.gate()
+		return s.gate(ctx)
 	case c := <-s.commands:
-		return s.obey(c)
+		return s.obey(ctx, c)
 	}
 }
 
@@ -113,6 +135,7 @@ func (s *supervisor) end() {
 		r.halt()
 	}
 	s.retire()
+	s.rest()
 	s.release()
 	if g := s.building.follower; g != nil {
 		s.set(func() { s.next = nil })
@@ -175,12 +198,19 @@ func (s *supervisor) open(ctx context.Context) error {
 	case err != nil:
 		return &Stop{CodeStore, err}
 	case !s.id.Has(have), s.id.Lowers(s.cur.db.Identity()) != "":
-		return s.upgrade(ctx, have)
+		return s.upgrade(ctx)
 	}
 	if err := errors.Join(s.cur.db.Raise(s.id), s.cur.db.KeepModule(s.opt.Wasm)); err != nil {
 		return &Stop{CodeStore, err}
 	}
 	s.serving = follow(ctx, s.cur)
+	err = s.recall(ctx)
+	if !s.want { // else it is on the way back
+		err = errors.Join(err, s.dir.Unhold(s.opt.Name))
+	}
+	if err != nil {
+		return &Stop{CodeStore, err}
+	}
 	return nil
 }
 
@@ -199,9 +229,23 @@ func (s *supervisor) resume() error {
 	if err != nil {
 		return err
 	}
-	if s.want = next.Generation != current && s.id.Has(next.Generation); s.want {
+	p, err := s.dir.Previous(s.opt.Name)
+	if err != nil {
+		return err
+	}
+	back, err := s.isRolledBack()
+	if err != nil {
+		return err
+	}
+	if s.want = next.Generation != current && (back || s.id.Has(next.Generation)); s.want {
 		s.set(func() { s.queued = next.Generation })
+		if p.Generation == next.Generation {
+			return s.dir.Return(s.opt.Name) // which was not finished
+		}
 		return nil
+	}
+	if next.Generation == current && s.keepsBack(next.Replaces, current) {
+		return s.dir.Retain(s.opt.Name, time.Now().Add(s.opt.Rollback))
 	}
 	return s.dir.Finish(s.opt.Name)
 }
@@ -242,21 +286,25 @@ func (s *supervisor) openCurrent(ctx context.Context, have string) error {
 
 // upgrade follows the source into the generation that serves, with its own module, and has the one that is configured
 // built, or says why not.
-func (s *supervisor) upgrade(ctx context.Context, have string) error {
-	want, err := s.id.Generation()
-	if err != nil {
-		return &Stop{CodeIdentity, err}
-	}
-	old := s.cur.db.Identity()
-	stop := &Stop{CodeIdentity, fmt.Errorf("fold %s: its module or configuration makes generation %s, current is %s: %s", s.opt.Name, want, have, old.Differs(s.id))}
-	if s.id.Has(have) {
-		stop.Err = fmt.Errorf("fold %s: %s: what generation %s holds might have failed under that", s.opt.Name, s.id.Lowers(old), have)
-	}
+func (s *supervisor) upgrade(ctx context.Context) error {
 	follows := s.goOn(ctx)
+	back, err := s.isRolledBack()
+	if err != nil {
+		return &Stop{CodeStore, err}
+	}
 	var waits error
-	if s.opt.Upgrade == UpgradeManual && !s.want {
-		waits = &Stop{stop.Code, hint.Error(stop.Err, "foldrun rebuild %s builds it beside the one that serves; or put the old module and configuration back", s.opt.Name)}
-	} else {
+	stop := s.differs()
+	switch {
+	case back && s.want: // on the way back there was another upgrade before
+	case back:
+		s.log.Warn("rolled back: what is configured does not serve", "generation", s.cur.db.Generation(), "hint", "foldrun apply "+s.opt.Name)
+		waits = s.rolledBack()
+		if err := s.recall(ctx); err != nil {
+			return &Stop{CodeStore, err}
+		}
+	case s.opt.Upgrade == UpgradeManual && !s.want:
+		waits = &Stop{stop.Code, hint.Error(stop.Err, "foldrun apply %s builds it beside the one that serves; or put the old module and configuration back", s.opt.Name)}
+	default:
 		waits = s.begin(stop)
 	}
 	if !follows {
@@ -264,6 +312,20 @@ func (s *supervisor) upgrade(ctx context.Context, have string) error {
 	}
 	s.set(func() { s.held = waits })
 	return nil
+}
+
+// differs says in what the generation that serves is not the one that is configured.
+func (s *supervisor) differs() *Stop {
+	have, old := s.cur.db.Generation(), s.cur.db.Identity()
+	want, err := s.id.Generation()
+	switch {
+	case err != nil:
+	case s.id.Has(have) && s.id.Lowers(old) != "":
+		err = fmt.Errorf("fold %s: %s: what generation %s holds might have failed under that", s.opt.Name, s.id.Lowers(old), have)
+	default:
+		err = fmt.Errorf("fold %s: its module or configuration makes generation %s, current is %s: %s", s.opt.Name, want, have, old.Differs(s.id))
+	}
+	return &Stop{CodeIdentity, err}
 }
 
 // goOn follows the source into the generation that serves, though another one is configured. It reports whether that can
@@ -293,6 +355,8 @@ func (s *supervisor) begin(cause *Stop) error {
 	}
 	if s.want = s.building.follower == nil; s.want {
 		s.retire()
+		s.rest()
+		s.overdue = nil
 		if _, err := s.prepare(); err != nil {
 			return &Stop{CodeStore, err}
 		}
@@ -303,27 +367,29 @@ func (s *supervisor) begin(cause *Stop) error {
 // build opens the generation that is to be built, and follows the source into it.
 func (s *supervisor) build(ctx context.Context) error {
 	s.want = false
-	db, err := s.openNext()
+	g, err := s.openNext(ctx)
 	if store.IsDamage(err) || errors.Is(err, store.ErrLimits) { // what an earlier run left of it
 		err = s.dir.Finish(s.opt.Name)
 		if err == nil {
-			db, err = s.openNext()
+			g, err = s.openNext(ctx)
 		}
 	}
 	if err != nil {
 		return s.failed(ctx, &Stop{codeOf(err), err})
 	}
-	g := s.follower(db, true)
 	s.set(func() { s.next, s.held, s.queued = g, nil, "" })
 	s.building = follow(ctx, g)
 	return nil
 }
 
-func (s *supervisor) openNext() (*store.DB, error) {
+func (s *supervisor) openNext(ctx context.Context) (*follower, error) {
 	s.retire()
 	next, err := s.prepare()
 	if err != nil {
 		return nil, err
+	}
+	if !s.id.Has(next.Generation) {
+		return s.openKept(ctx, next.Generation)
 	}
 	db, err := s.dir.Build(s.id, store.Number(next.Generation))
 	if err != nil {
@@ -332,13 +398,16 @@ func (s *supervisor) openNext() (*store.DB, error) {
 	if err := db.KeepModule(s.opt.Wasm); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
-	return db, nil
+	return s.follower(db, true), nil
 }
 
 // prepare returns the generation that is to be built, and notes it in NEXT if none is yet: a build that waits for that of
 // another fold survives a restart too.
 func (f *Fold) prepare() (next store.Next, err error) {
 	if next, err = f.dir.Next(f.opt.Name); err != nil || next.Generation != "" {
+		return next, err
+	}
+	if next, err = f.way(); err != nil || next.Generation != "" {
 		return next, err
 	}
 	n, err := f.dir.Vacant(f.id)
@@ -411,9 +480,9 @@ func (s *supervisor) failed(ctx context.Context, err error) error {
 	return nil
 }
 
-// change makes the generation that was built the one that serves, and has the one that was replaced removed once its
-// readers are gone.
-func (s *supervisor) change() error {
+// change makes the generation that was built the one that serves. The one that was replaced is kept as the way back, or
+// removed once its readers are gone.
+func (s *supervisor) change(ctx context.Context) error {
 	s.serving.halt()
 	if err := s.dir.Switch(s.opt.Name); err != nil {
 		return &Stop{CodeStore, err}
@@ -421,15 +490,29 @@ func (s *supervisor) change() error {
 	old, g := s.serving.follower, s.building.follower
 	s.serving, s.building = s.building, running{}
 	s.accept.Store(0)
-	s.release()
 	if old != nil {
 		g.counts.add(old.counts.get(), old.counts.figures())
 	}
+	var held error
+	if !s.id.Has(g.db.Generation()) {
+		held = s.rolledBack()
+	}
 	s.set(func() {
 		g.build.Store(false)
-		s.cur, s.next, s.held, s.cause = g, nil, nil, nil
+		s.cur, s.next, s.held, s.cause = g, nil, held, nil
 	})
 	s.log.Info("switched", "generation", g.db.Generation(), "seq", g.db.State().Position().Seq)
+	kept, err := s.retain(ctx, old)
+	if err != nil || kept {
+		return err
+	}
+	s.release()
+	s.discard(old)
+	return nil
+}
+
+// discard removes the generation that was replaced, once its readers are gone.
+func (s *supervisor) discard(old *follower) {
 	retired := make(chan any)
 	s.retired = retired
 	go func() {
@@ -442,5 +525,4 @@ func (s *supervisor) change() error {
 			s.log.Warn("replaced generation not removed: the next start does it", "err", err)
 		}
 	}()
-	return nil
 }

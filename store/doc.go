@@ -10,6 +10,9 @@
 //	LOCK                         held by the one process that has the directory open
 //	folds/NAME/CURRENT           the generation that serves, replaced by an atomic rename
 //	folds/NAME/NEXT              the generation that is being built to replace it, and which one that is
+//	folds/NAME/PREVIOUS          the generation that an upgrade replaced, and until when it is kept as the way back
+//	folds/NAME/HELD              an operator went back from this configuration, by its hash
+//	folds/NAME/PAUSED            an operator paused the fold, and when
 //	folds/NAME/GENERATION/       a Pebble database; GENERATION is the hash of its identity, and -2, -3, … when one of that
 //	                             identity was there already
 //	folds/NAME/GENERATION.gone/  one that is being removed

@@ -47,10 +47,7 @@ func (d *Dir) Forget(fold string) error {
 	if d.opt.ReadOnly {
 		return ErrReadOnly
 	}
-	if err := d.fs.Remove(d.foldPath(fold, "NEXT")); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("store: fold %s: %w", fold, err)
-	}
-	return syncDir(d.fs, d.foldPath(fold))
+	return d.unlink(fold, "NEXT")
 }
 
 // Begin notes that a generation is built to replace the current one, before the generation is there: a restart goes on

@@ -96,11 +96,17 @@ func Number(generation string) int {
 	return n
 }
 
+// SameIdentity reports whether two generations are of one identity.
+func SameIdentity(a, b string) bool {
+	a, _, _ = strings.Cut(a, "-")
+	b, _, _ = strings.Cut(b, "-")
+	return a == b
+}
+
 // Has reports whether a generation is one of this identity.
 func (id Identity) Has(generation string) bool {
 	first, err := id.Generation()
-	hash, _, _ := strings.Cut(generation, "-")
-	return err == nil && hash == first
+	return err == nil && SameIdentity(first, generation)
 }
 
 func generationOf(canonical []byte) string {

@@ -25,12 +25,7 @@ func (d *Dir) Unpause(fold string) error {
 	if d.opt.ReadOnly {
 		return ErrReadOnly
 	}
-	if err := d.fs.Remove(d.foldPath(fold, "PAUSED")); errors.Is(err, os.ErrNotExist) {
-		return nil
-	} else if err != nil {
-		return fmt.Errorf("store: unpause fold %s: %w", fold, err)
-	}
-	return syncDir(d.fs, d.foldPath(fold))
+	return d.unlink(fold, "PAUSED")
 }
 
 // Paused returns since when a fold is paused, as Pause wrote it; paused is false when it is not.

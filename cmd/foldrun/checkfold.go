@@ -40,7 +40,7 @@ func (k *checker) fold(ctx context.Context, fc config.Fold) {
 		return
 	}
 	k.fact("fold %s: module %s of %s, generation %s", fc.Name, id.Module[:12], counted(len(id.Indexes), "index", "indexes"), want)
-	if have := k.kept[fc.Name]; have.generation != "" && (!sameIdentity(have.generation, want) || have.identity != nil && id.Lowers(*have.identity) != "") {
+	if have := k.kept[fc.Name]; have.generation != "" && (!store.SameIdentity(have.generation, want) || have.identity != nil && id.Lowers(*have.identity) != "") {
 		k.differs(fc, have, id, want)
 	}
 }
@@ -102,13 +102,6 @@ func (k *checker) refused(fc config.Fold, err error) {
 		at = fc.At("config")
 	}
 	k.at(at, fc.Module.Path+": "+text, runtime.HintOf(err))
-}
-
-// sameIdentity reports whether two generations are of one identity: what follows a hyphen counts its builds.
-func sameIdentity(a, b string) bool {
-	a, _, _ = strings.Cut(a, "-")
-	b, _, _ = strings.Cut(b, "-")
-	return a == b
 }
 
 // differs adds that a fold is not any more what its rows were made with.

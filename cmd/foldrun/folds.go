@@ -65,6 +65,7 @@ func foldOptions(c *config.Config, fc config.Fold, l link, log *slog.Logger) (o 
 		OnDiverged: runtime.Divergence(fc.OnDivergence),
 		Upgrade:    runtime.Upgrade(fc.Upgrade),
 		Staleness:  fc.MaxStaleness,
+		Rollback:   fc.RollbackWindow,
 		Log:        log,
 	}
 	for name, x := range fc.Index {

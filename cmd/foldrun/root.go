@@ -29,6 +29,8 @@ var commands = []func() *cobra.Command{
 	verifyCommand,
 	quarantineCommand,
 	rebuildCommand,
+	applyCommand,
+	rollbackCommand,
 	pauseCommand,
 	resumeCommand,
 	tokenCommand,

@@ -68,6 +68,9 @@ func printStatus(out io.Writer, s *client.Status) error {
 		if b := f.Build; b != nil {
 			fmt.Fprintf(out, "%s: building generation %s: %s, seq %d of %d, rows %s\n", f.Name, b.Generation, b.State, b.Seq, b.LastSeq, rowsOf(b.Indexes))
 		}
+		if p := f.Previous; p != nil {
+			fmt.Fprintf(out, "%s: generation %s, which was replaced, follows at seq %d and is kept until %s\n", f.Name, p.Generation, p.Seq, p.Until)
+		}
 	}
 	return nil
 }

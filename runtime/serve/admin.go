@@ -22,6 +22,8 @@ type operated interface {
 	Rebuild(ctx context.Context) error
 	Resume(ctx context.Context, accept bool) error
 	Pause(ctx context.Context) error
+	Apply(ctx context.Context, accept bool) error
+	Rollback(ctx context.Context) error
 	sweeper
 }
 
@@ -33,6 +35,8 @@ func (a *admin) routes() {
 	a.action("rebuild", a.rebuild)
 	a.action("resume", a.resume)
 	a.action("pause", a.pause)
+	a.action("apply", a.apply)
+	a.action("rollback", a.rollback)
 	a.action("repair", a.repair)
 	a.action("quarantine/retry", a.retry)
 }
@@ -126,6 +130,36 @@ func (a *admin) pause(r *http.Request, f Fold) (any, error) {
 		return nil, err
 	}
 	return settled(r.Context(), x, isPaused), nil
+}
+
+func (a *admin) apply(r *http.Request, f Fold) (any, error) {
+	p := parse(r)
+	force := p.flag("force")
+	x, err := operatedFold(f)
+	if err == nil {
+		err = p.done()
+	}
+	if err == nil {
+		err = refused(x.Apply(r.Context(), force))
+	}
+	if err != nil {
+		return nil, err
+	}
+	return settled(r.Context(), x, applied), nil
+}
+
+func (a *admin) rollback(r *http.Request, f Fold) (any, error) {
+	x, err := operatedFold(f)
+	if err == nil {
+		err = parse(r).done()
+	}
+	if err == nil {
+		err = refused(x.Rollback(r.Context()))
+	}
+	if err != nil {
+		return nil, err
+	}
+	return settled(r.Context(), x, standsStill), nil
 }
 
 func (a *admin) repair(r *http.Request, f Fold) (any, error) {

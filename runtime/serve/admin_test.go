@@ -42,6 +42,15 @@ func (o *obedient) ask(what string) error {
 
 func (o *obedient) Rebuild(context.Context) error { return o.ask("rebuild") }
 
+func (o *obedient) Rollback(context.Context) error { return o.ask("rollback") }
+
+func (o *obedient) Apply(_ context.Context, accept bool) error {
+	if accept {
+		return o.ask("apply, force")
+	}
+	return o.ask("apply")
+}
+
 func (o *obedient) Pause(context.Context) error {
 	o.paused = true
 	return o.ask("pause")
@@ -110,10 +119,13 @@ func TestAdmin(t *testing.T) {
 		_, err2 := c.Resume(ctx, "f", false)
 		st, err3 := c.Resume(ctx, "f", true)
 		paused, err4 := c.Pause(ctx, "f")
-		if err = errors.Join(err, err1, err2, err3, err4); err != nil || st.State != runtime.StateHeld || paused.State != runtime.StatePaused {
+		_, err5 := c.Apply(ctx, "f", false)
+		_, err6 := c.Apply(ctx, "f", true)
+		_, err7 := c.Rollback(ctx, "f")
+		if err = errors.Join(err, err1, err2, err3, err4, err5, err6, err7); err != nil || st.State != runtime.StateHeld || paused.State != runtime.StatePaused {
 			t.Fatal(st, paused, err)
 		}
-		if got := strings.Join(f.asked, "; "); got != "sweep; rebuild; resume; resume, accept; pause" || r.Stale != 2 || r.OK || !r.Repair {
+		if got := strings.Join(f.asked, "; "); got != "sweep; rebuild; resume; resume, accept; pause; apply; apply, force; rollback" || r.Stale != 2 || r.OK || !r.Repair {
 			t.Errorf("asked for %s; report %+v", got, r)
 		}
 		f.err = hint.Error(errors.New("no"), "ask later")

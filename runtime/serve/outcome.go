@@ -46,6 +46,11 @@ func builds(s runtime.Status) bool {
 	return standsStill(s) || s.State != runtime.StateStarting && s.Build != nil
 }
 
+// applied says whether what is configured serves, or is being built, or cannot be.
+func applied(s runtime.Status) bool {
+	return standsStill(s) || s.State != runtime.StateStarting && (s.Build != nil || s.Code == "")
+}
+
 // goesOn returns whether a fold that was at a seq does its work again, or cannot.
 func goesOn(from uint64) func(runtime.Status) bool {
 	return func(s runtime.Status) bool {

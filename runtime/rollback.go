@@ -1,0 +1,208 @@
+package runtime
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/foldrun/foldrun/hint"
+	"github.com/foldrun/foldrun/store"
+)
+
+// The way back. A generation that an upgrade replaced is kept for FoldOptions.Rollback, and follows the source: a rollback
+// makes it the one that is built next, and the gate lets it serve once it has caught up, which takes no time. What was
+// rolled back from is kept likewise, so apply is as quick.
+//
+// It follows in the place of a build. When another fold wants that, it rests: it stays on disk, and catches up when it is
+// wanted.
+
+// retain keeps the generation that was replaced, if an upgrade replaced it: one that was built anew for what had become of
+// its stream or its files is no way back. It reports whether it does.
+func (s *supervisor) retain(ctx context.Context, old *follower) (bool, error) {
+	if old == nil || !old.id.Has(old.db.Generation()) || !s.keepsBack(old.db.Generation(), s.cur.db.Generation()) {
+		return false, nil
+	}
+	until := time.Now().Add(s.opt.Rollback)
+	if err := s.dir.Retain(s.opt.Name, until); err != nil {
+		return false, &Stop{CodeStore, err}
+	}
+	g := s.follower(old.db, true)
+	g.recipe = old.recipe
+	s.keepUntil(ctx, g, until)
+	s.log.Info("kept as the way back", "generation", g.db.Generation(), "until", until)
+	return true, nil
+}
+
+func (s *supervisor) keepUntil(ctx context.Context, g *follower, until time.Time) {
+	s.previous = follow(ctx, g)
+	s.overdue = time.After(time.Until(until))
+	s.set(func() { s.prev, s.prevUntil = g, until })
+}
+
+// recall goes on with what an earlier run kept as the way back.
+func (s *supervisor) recall(ctx context.Context) error {
+	p, err := s.dir.Previous(s.opt.Name)
+	if err != nil || p.Generation == "" || s.want {
+		return err
+	}
+	if time.Now().After(p.Until) || p.Generation == s.cur.db.Generation() {
+		return s.dir.Release(s.opt.Name)
+	}
+	s.overdue = time.After(time.Until(p.Until))
+	select {
+	case s.builds <- struct{}{}:
+		s.have = true
+	default:
+		return nil // another fold builds
+	}
+	g, err := s.openKept(ctx, p.Generation)
+	if err != nil {
+		s.log.Warn("the way back is not followed", "generation", p.Generation, "err", err)
+		s.release()
+		return nil
+	}
+	s.keepUntil(ctx, g, p.Until)
+	return nil
+}
+
+// openKept opens a generation that is not the one that is configured.
+func (s *supervisor) openKept(ctx context.Context, generation string) (*follower, error) {
+	db, err := s.dir.Open(s.opt.Name, generation)
+	if err != nil {
+		return nil, err
+	}
+	g := s.follower(db, true)
+	if s.id.Has(generation) {
+		return g, nil
+	}
+	if g.recipe, err = s.kept(ctx, db); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return g, nil
+}
+
+// rest has what is kept as the way back follow no more, and closes it. It stays on disk.
+func (s *supervisor) rest() {
+	g := s.previous.follower
+	if g == nil {
+		return
+	}
+	s.previous.halt()
+	s.previous = running{}
+	s.release()
+	s.set(func() { s.prev = nil })
+	if err := errors.Join(g.db.Close(), closeModule(context.Background(), s.stray(g))); err != nil {
+		s.log.Warn("store not closed", "err", err)
+	}
+}
+
+// letGo gives up the way back.
+func (s *supervisor) letGo() error {
+	s.rest()
+	s.overdue = nil
+	defer s.set(func() {})
+	return s.dir.Release(s.opt.Name)
+}
+
+// rollback has the generation that the last upgrade replaced serve again, and holds it against what is configured.
+func (s *supervisor) rollback() (refused, failed error) {
+	p, err := s.dir.Previous(s.opt.Name)
+	switch {
+	case err != nil:
+		return err, nil
+	case s.next != nil || s.want:
+		return hint.Error(fmt.Errorf("fold %s: a generation is being built", s.opt.Name), "foldrun status says how far it is; foldrun rebuild %s begins anew", s.opt.Name), nil
+	case p.Generation == "":
+		return hint.Error(fmt.Errorf("fold %s has no generation to go back to", s.opt.Name),
+			"one that an upgrade replaced is kept for rollback_window; else put the old module and configuration back: that is an upgrade too"), nil
+	case s.cur == nil || !s.id.Has(s.cur.db.Generation()):
+		return hint.Error(fmt.Errorf("fold %s was rolled back already", s.opt.Name), "foldrun apply %s has what is configured serve again", s.opt.Name), nil
+	}
+	if err := s.dir.Hold(s.opt.Name, s.id); err != nil {
+		return nil, &Stop{CodeStore, err}
+	}
+	return nil, s.goBack(p, s.rolledBack())
+}
+
+// goBack has the way back serve, once it has caught up.
+func (s *supervisor) goBack(p store.Previous, cause *Stop) error {
+	if err := s.dir.Return(s.opt.Name); err != nil {
+		return &Stop{CodeStore, err}
+	}
+	s.overdue = nil
+	s.set(func() { s.cause, s.held = cause, nil })
+	if g := s.previous.follower; g != nil {
+		s.building, s.previous = s.previous, running{}
+		s.set(func() { s.next, s.prev = g, nil })
+		return nil
+	}
+	s.want = true
+	s.set(func() { s.queued = p.Generation })
+	return nil
+}
+
+// rolledBack is why a fold does not serve what is configured, after a rollback.
+func (s *supervisor) rolledBack() *Stop {
+	return &Stop{CodeRolledBack, hint.Error(fmt.Errorf("fold %s was rolled back: its module and configuration do not serve", s.opt.Name),
+		"mend them: another configuration is taken at the next start; or have this one serve again: foldrun apply %s", s.opt.Name)}
+}
+
+// isRolledBack says whether a rollback stands, for what is configured now.
+func (s *supervisor) isRolledBack() (bool, error) { return s.dir.Holds(s.opt.Name, s.id) }
+
+// apply has what is configured serve: it ends a rollback, or a wait for an operator. With accept, what was built and is
+// held serves whatever it lacks.
+func (s *supervisor) apply(ctx context.Context, c command) (refused, failed error) {
+	p, err := s.dir.Previous(s.opt.Name)
+	switch {
+	case err != nil:
+		return err, nil
+	case s.next != nil && s.held != nil:
+		c.do = verbResume
+		return s.carryOut(ctx, c)
+	case s.next != nil || s.want:
+		return hint.Error(fmt.Errorf("fold %s: generation %s is being built already", s.opt.Name, s.nextName()), "foldrun status says how far it is"), nil
+	case s.cur == nil || s.id.Has(s.cur.db.Generation()) && s.held == nil:
+		return hint.Error(fmt.Errorf("fold %s: what is configured serves", s.opt.Name), "change its module or configuration, and start foldrun again"), nil
+	}
+	if err := s.dir.Unhold(s.opt.Name); err != nil {
+		return nil, &Stop{CodeStore, err}
+	}
+	if p.Generation != "" && s.id.Has(p.Generation) {
+		return nil, s.goBack(p, s.differs())
+	}
+	s.grant(s.held, c.accept)
+	s.set(func() { s.held = nil })
+	return nil, s.begin(s.differs())
+}
+
+func (f *Fold) nextName() string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.next != nil {
+		return f.next.db.Generation()
+	}
+	return f.queued
+}
+
+// keepsBack says whether a generation is replaced by an upgrade, and so is to be kept as the way back.
+func (f *Fold) keepsBack(old, built string) bool {
+	return f.opt.Rollback > 0 && old != "" && !store.SameIdentity(old, built)
+}
+
+// way readies the generation that is to be built: the one that is kept as the way back, if that is of what is configured,
+// else another, for which the way back is given up.
+func (f *Fold) way() (next store.Next, err error) {
+	p, err := f.dir.Previous(f.opt.Name)
+	if err != nil || p.Generation == "" {
+		return next, err
+	}
+	if !f.id.Has(p.Generation) {
+		return next, f.dir.Release(f.opt.Name)
+	}
+	if err := f.dir.Return(f.opt.Name); err != nil {
+		return next, err
+	}
+	return f.dir.Next(f.opt.Name)
+}
