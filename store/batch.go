@@ -78,6 +78,10 @@ type Batch struct {
 	// false.
 	Halt bool
 
+	// More says that another commit follows soon, of what is there already: Commit may then hold b's back in memory and store
+	// it together with those that follow, at the latest with the first that does not say so. Reset sets it to false.
+	More bool
+
 	// Swept, if not 0, is when all source keys had been compared with the stream's, ns since 1970. Reset sets it to 0.
 	Swept int64
 
@@ -99,7 +103,7 @@ func NewBatch(specs []IndexSpec) *Batch { return &Batch{specs: specs} }
 func (b *Batch) Reset() {
 	b.slab, b.changes, b.rows, b.failures = b.slab[:0], b.changes[:0], b.rows[:0], b.failures[:0]
 	b.MaxAge, b.Rewind, b.Retry, b.Halt, b.Budget = 0, false, false, false, nil
-	b.Swept = 0
+	b.More, b.Swept = false, 0
 }
 
 // Len returns the number of source keys in b.

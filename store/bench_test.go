@@ -20,6 +20,7 @@ type bencher struct {
 	keys  [][]byte
 	value []byte
 	seq   uint64
+	more  bool          // commits may wait
 	cpu   time.Duration // of commits
 }
 
@@ -53,6 +54,7 @@ func (x *bencher) fill(b *testing.B, from, n int, round uint64) {
 	x.batch.Reset()
 	if (x.seq+uint64(n))/PointEvery > x.seq/PointEvery { // no commit spans a point
 		x.seq = (x.seq/PointEvery + 1) * PointEvery
+		x.batch.More = x.more
 		if _, err := x.db.Commit(x.batch, Position{Stream: "S", Seq: x.seq}, 0); err != nil {
 			b.Fatal(err)
 		}
@@ -73,6 +75,7 @@ func (x *bencher) fill(b *testing.B, from, n int, round uint64) {
 		b.Fatal(err)
 	}
 	x.seq += uint64(n)
+	x.batch.More = x.more
 }
 
 func (x *bencher) commit(b *testing.B) {
@@ -226,4 +229,27 @@ func BenchmarkCheck(b *testing.B) {
 		}
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/100_000, "ns/row")
+}
+
+// BenchmarkBuild: 2^21 puts of keys that the store does not have, 16,384 a commit: where commits wait and go in by
+// ingestion, and where each is stored by itself. The CPU time is that of commits, with what runs beside them.
+func BenchmarkBuild(b *testing.B) {
+	const commits = 128
+	for _, waits := range []bool{true, false} {
+		b.Run(fmt.Sprintf("waits=%t", waits), func(b *testing.B) {
+			cpu := time.Duration(0)
+			for b.Loop() {
+				b.StopTimer()
+				x := newBencher(b, commits*benchBatch)
+				b.StartTimer()
+				for n := range commits {
+					x.more = waits && n < commits-1
+					x.fill(b, n*benchBatch, benchBatch, 0)
+					x.commit(b)
+				}
+				cpu += x.cpu
+			}
+			b.ReportMetric(float64(cpu.Nanoseconds())/float64(b.N*commits*benchBatch), "cpu-ns/update")
+		})
+	}
 }

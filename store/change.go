@@ -1,18 +1,16 @@
 package store
 
-import "github.com/cockroachdb/pebble/v2"
-
 // change applies one change of b. due says that something of its source key is due.
-func (db *DB) change(w *pebble.Batch, it *pebble.Iterator, b *Batch, ch *change, due bool, state *State, done *Committed) error {
+func (db *DB) change(b *Batch, ch *change, due bool, state *State, done *Committed) error {
 	c, source := &db.commit, b.at(ch.source)
-	found, err := c.lookup(it, source)
+	found, err := db.lookup(source)
 	switch {
 	case err != nil:
 		return err
 	case c.passes(b, ch, found):
 		done.Passed += int(count(b.Retry))
 		if due {
-			return db.dropDue(w, source, state, done)
+			db.dropDue(source, state, done)
 		}
 		return nil
 	case ch.kind == changeRemoveIf:
@@ -26,9 +24,7 @@ func (db *DB) change(w *pebble.Batch, it *pebble.Iterator, b *Batch, ch *change,
 			return b.refuse(ch)
 		}
 		done.Failed++
-		if err := c.hold(w, source, &b.failures[ch.first]); err != nil {
-			return err
-		}
+		c.hold(source, &b.failures[ch.first])
 	}
 	switch {
 	case live && ch.keeps && !c.old.goneBefore(ch.time, state.MaxAge):
@@ -39,7 +35,7 @@ func (db *DB) change(w *pebble.Batch, it *pebble.Iterator, b *Batch, ch *change,
 	default:
 		db.diff(b, source, ch.seq, nil, state, done)
 	}
-	c.replace(w, source, found, live, state)
+	c.replace(source, found, live, state)
 	return nil
 }
 

@@ -30,20 +30,43 @@ type Committed struct {
 
 // committer is the memory that commits reuse. owned by Commit.
 type committer struct {
-	slab    []byte
-	writes  []write
+	stage   staged
+	seen    *seen            // nil: every lineage is looked up
+	it      *pebble.Iterator // over lineages, of the commit in hand; nil until one is looked up
+	hash    uint64           // of the source key in hand
+	hashes  [lookAhead]uint64
+	touched uint64 // what ahead reads: it means nothing
+	more    bool   // the commit in hand may wait: Batch.More
+	waits   bool   // it does, or follows on some that do
 	old     lineage
 	new     lineage
 	oldSeen []byte // copy of the old lineage's value: its rows are views of it
 	key     []byte
 	buf     []byte
 	due     dueKeys
+	release func()   // gives the memory of what waits back to the block cache; nil while nothing waits
+	taken   []func() // give back that of seen
 }
 
-// Commit stores everything that b yields and moves the cursor to pos, in one atomic batch of Pebble. What is due by
-// now (ns since 1970; earlier than a commit before is that commit's) and by b.MaxAge expires first; where that is more
-// than one commit should hold, State says how far it came, and the next commit goes on. It returns once the batch is as
-// durable as the store's sync policy says. One Commit runs at a time; reads go on beside it.
+// take returns what takes memory for seen out of a block cache.
+func (c *committer) take(cache *pebble.Cache) func(bytes int) {
+	return func(bytes int) { c.taken = append(c.taken, cache.Reserve(bytes)) }
+}
+
+// give gives back what take took.
+func (c *committer) give() {
+	c.seen = nil
+	for _, back := range c.taken {
+		back()
+	}
+	c.taken = nil
+}
+
+// Commit stores everything that b yields and moves the cursor to pos, in one atomic act of Pebble: a batch, or where
+// that is large, an ingestion. What is due by now (ns since 1970; earlier than a commit before is that commit's) and by
+// b.MaxAge expires first; where that is more than one commit should hold, State says how far it came, and the next
+// commit goes on. It returns once that is as durable as the store's sync policy says; with b.More, possibly before
+// anything is stored. One Commit runs at a time; reads go on beside it.
 //
 // A commit that stores anything must not span a multiple of PointEvery. One with b.Rewind drops the points, which are of
 // another history.
@@ -63,44 +86,124 @@ func (db *DB) Commit(b *Batch, pos Position, now int64) (Committed, error) {
 	if err := db.diskRoom(); err != nil {
 		return done, err
 	}
-	if was := db.State(); b.MaxAge > 0 && was.MaxAge == 0 && was.Live > 0 {
-		if err := db.queueRecords(); err != nil {
-			return done, db.fail(fmt.Errorf("store: commit at %d: %w", pos.Seq, err))
-		}
+	db.commit.more = b.More
+	wrap := func(err error) error { return fmt.Errorf("store: commit at %d: %w", pos.Seq, err) }
+	state, err := db.prepare(b, now)
+	if err != nil {
+		return done, db.fail(wrap(err))
 	}
-	state := db.state.Load().clone()
-	state.ExpiredTo, state.MaxAge, state.Swept = max(state.ExpiredTo, now), b.MaxAge, max(state.Swept, b.Swept)
-	w := db.pebble.NewBatchWithSize(len(b.slab)+128*len(b.rows)+64*len(b.changes)+4096,
-		pebble.WithMaxRetainedSizeBytes(int(2*db.env.Memory.Batch)))
-	defer w.Close()
-	c := &db.commit
-	c.slab, c.writes = c.slab[:0], c.writes[:0]
-	err := db.stage(w, b, state, &done)
-	if refused := (*Refused)(nil); errors.As(err, &refused) {
-		return Committed{}, fmt.Errorf("store: commit at %d: %w", pos.Seq, err)
+	err = db.apply(b, state, &done)
+	if err == nil {
+		err = b.bounds(db.Ahead(), state)
+	}
+	if refused := (*Refused)(nil); errors.As(err, &refused) || errors.Is(err, ErrBudget) || errors.Is(err, ErrQuarantineFull) {
+		db.commit.stage.rollback()
+		if err := db.store(); err != nil { // what waited was not refused
+			return Committed{}, db.fail(wrap(err))
+		}
+		return Committed{}, wrap(err)
 	}
 	if err != nil {
-		return done, db.fail(fmt.Errorf("store: commit at %d: %w", pos.Seq, err))
+		return done, db.fail(wrap(err))
 	}
-	if err := b.bounds(db.State(), state); err != nil {
-		return Committed{}, fmt.Errorf("store: commit at %d: %w", pos.Seq, err)
+	db.advance(b, state, pos)
+	db.ahead.Store(state)
+	if b.More && db.commit.stage.bytes() < db.waitRoom() {
+		return done, nil
 	}
-	c.flush(w)
-	if err := db.advance(w, b, state, pos); err != nil {
-		return done, db.fail(fmt.Errorf("store: commit at %d: %w", pos.Seq, err))
+	if err := db.store(); err != nil {
+		return done, db.fail(wrap(err))
 	}
-	c.buf = state.append(c.buf[:0])
-	w.Set(keyState, c.buf, nil)
-	if err := db.write(w); err != nil {
-		return done, db.fail(fmt.Errorf("store: commit at %d: %w", pos.Seq, err))
+	return done, nil
+}
+
+// waitRoom is how much may wait to be stored, bytes: the room of two of the memtables, which are not in use meanwhile.
+func (db *DB) waitRoom() int { return int(2 * db.env.Memory.Memtable) }
+
+// prepare readies the stage for b and returns the state that b's commit is to change. What waits is stored first where b
+// needs to find it stored: what is due is read from the store.
+func (db *DB) prepare(b *Batch, now int64) (*State, error) {
+	c := &db.commit
+	if was := db.Ahead(); b.Rewind || b.MaxAge != was.MaxAge {
+		if err := db.store(); err != nil {
+			return nil, err
+		}
+	}
+	if was := db.Ahead(); b.MaxAge > 0 && was.MaxAge == 0 && was.Live > 0 {
+		if err := db.queueRecords(); err != nil {
+			return nil, err
+		}
+	}
+	state, err := db.expireTo(b, now)
+	if err == nil && db.Waiting() && (c.due.len() > 0 || c.stage.isDue(state)) {
+		if err = db.store(); err == nil {
+			state, err = db.expireTo(b, now)
+		}
+	}
+	c.stage.begin()
+	if c.waits = b.More || db.Waiting(); c.waits {
+		c.stage.index.room(&c.stage, len(b.changes)+c.due.len())
+	}
+	if b.More && c.release == nil {
+		c.release = db.dir.cache.Reserve(db.waitRoom())
+		c.stage.expect(db.waitRoom())
+	}
+	return state, err
+}
+
+// expireTo returns a copy of the state whose clock is that of b's commit, and loads what is due by it.
+func (db *DB) expireTo(b *Batch, now int64) (*State, error) {
+	state := db.Ahead().clone()
+	state.ExpiredTo, state.MaxAge, state.Swept = max(state.ExpiredTo, now), b.MaxAge, max(state.Swept, b.Swept)
+	return state, db.commit.due.load(db, state)
+}
+
+// store stores all that waits.
+func (db *DB) store() error {
+	state := db.ahead.Load()
+	if state == nil {
+		return nil
+	}
+	c := &db.commit
+	c.stage.sort()
+	var err error
+	if c.stage.dropPoints || c.stage.bytes() < int(db.env.Memory.Memtable)/2 {
+		err = db.write(state)
+	} else {
+		err = db.ingest(state)
+	}
+	if err != nil {
+		return err
 	}
 	db.state.Store(state)
-	return done, nil
+	db.discard()
+	return nil
+}
+
+// Discard forgets the commits that wait to be stored: State is where to go on.
+func (db *DB) Discard() {
+	db.commitMu.Lock()
+	defer db.commitMu.Unlock()
+	db.discard()
+}
+
+func (db *DB) discard() {
+	c := &db.commit
+	db.ahead.Store(nil)
+	keep := int(4 * db.env.Memory.Batch)
+	if c.more {
+		keep = 2 * db.waitRoom()
+	}
+	c.stage.reset(keep)
+	if !c.more && c.release != nil {
+		c.release()
+		c.release = nil
+	}
 }
 
 // checkCommit refuses what would break the order of commits.
 func (db *DB) checkCommit(b *Batch, pos Position) error {
-	cur := db.State().Position()
+	cur := db.Ahead().Position()
 	next := (cur.Seq/PointEvery + 1) * PointEvery
 	switch {
 	case b.Rewind && b.Len() > 0:
@@ -127,157 +230,42 @@ func (db *DB) fail(err error) error {
 	return err
 }
 
-// stage puts the effect of b, and of what is due, into w and state.
-func (db *DB) stage(w *pebble.Batch, b *Batch, state *State, done *Committed) error {
+// apply stages the effect of b, and of what is due, and has state say so.
+func (db *DB) apply(b *Batch, state *State, done *Committed) error {
 	c := &db.commit
-	if err := c.due.load(db, state); err != nil {
-		return err
-	}
-	it, err := db.lineages(state)
-	if err != nil {
-		return err
-	}
-	if it != nil {
-		defer it.Close()
-	}
+	defer func() {
+		if c.it != nil {
+			c.it.Close()
+			c.it = nil
+		}
+	}()
 	// Both lists are sorted by source key: a key that is in both is dealt with by its change, which knows what is due.
 	i := 0
 	for j := range b.changes {
+		if j%lookAhead == 0 {
+			c.ahead(b, b.changes[j:min(j+lookAhead, len(b.changes))])
+		}
 		source := b.at(b.changes[j].source)
 		for ; i < c.due.len() && bytes.Compare(c.due.at(i), source) < 0; i++ {
-			if err := db.expire(w, it, c.due.at(i), state, done); err != nil {
+			if err := db.expire(c.due.at(i), state, done); err != nil {
 				return err
 			}
 		}
+		c.hash = c.hashes[j%lookAhead]
 		due := i < c.due.len() && bytes.Equal(c.due.at(i), source)
 		if due {
 			i++
 		}
-		if err := db.change(w, it, b, &b.changes[j], due, state, done); err != nil {
+		if err := db.change(b, &b.changes[j], due, state, done); err != nil {
 			return err
 		}
 	}
 	for ; i < c.due.len(); i++ {
-		if err := db.expire(w, it, c.due.at(i), state, done); err != nil {
+		if err := db.expire(c.due.at(i), state, done); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// lineages returns an iterator to look lineages up with, nil when there are none.
-func (db *DB) lineages(state *State) (*pebble.Iterator, error) {
-	if state.Live == 0 {
-		return nil, nil
-	}
-	return db.pebble.NewIter(&pebble.IterOptions{
-		LowerBound: []byte{kindLineage}, UpperBound: []byte{kindLineage + 1}, UseL6Filters: true})
-}
-
-// lookup reads the lineage of a source key into c.old. found is false, and c.old empty, when it has none.
-func (c *committer) lookup(it *pebble.Iterator, source []byte) (found bool, err error) {
-	c.old = lineage{rows: c.old.rows[:0]}
-	if it == nil {
-		return false, nil
-	}
-	c.key = appendLineageKey(c.key[:0], source)
-	if !it.SeekPrefixGE(c.key) {
-		return false, it.Error()
-	}
-	v, err := it.ValueAndErr()
-	if err != nil {
-		return false, err
-	}
-	c.oldSeen = append(c.oldSeen[:0], v...)
-	if err := c.old.decode(c.oldSeen); err != nil {
-		return false, fmt.Errorf("lineage of %q: %w", source, err)
-	}
-	return true, nil
-}
-
-// expire drops what is due of a source key that this commit does not change otherwise.
-func (db *DB) expire(w *pebble.Batch, it *pebble.Iterator, source []byte, state *State, done *Committed) error {
-	c := &db.commit
-	found, err := c.lookup(it, source)
-	if err != nil {
-		return err
-	}
-	if !found {
-		return fmt.Errorf("expiry queue names source key %q, which has no lineage", source)
-	}
-	return db.dropDue(w, source, state, done)
-}
-
-// dropDue drops what is due of the source key whose lineage is in c.old.
-func (db *DB) dropDue(w *pebble.Batch, source []byte, state *State, done *Committed) error {
-	c := &db.commit
-	done.Expired++
-	rows := c.new.rows[:0]
-	c.new = c.old
-	c.new.rows = rows
-	live := !c.old.gone(state.ExpiredTo, state.agedTo())
-	if live {
-		db.keep(source, state, done)
-	} else {
-		db.diff(nil, source, 0, nil, state, done)
-	}
-	c.replace(w, source, true, live, state)
-	return nil
-}
-
-// replace stores the new lineage of a source key, or deletes it, and moves its places in the expiry queue and in
-// quarantine along.
-func (c *committer) replace(w *pebble.Batch, source []byte, found, live bool, state *State) {
-	c.key = appendLineageKey(c.key[:0], source)
-	switch {
-	case live:
-		c.buf = c.new.append(c.buf[:0])
-		w.Set(c.key, c.buf, nil)
-	case found:
-		w.Delete(c.key, nil)
-	}
-	wasDue, isDue := int64(0), int64(0)
-	wasHeld, isHeld := found && c.old.flags&lineageQuarantined != 0, live && c.new.flags&lineageQuarantined != 0
-	wasAging, isAging := found && c.old.flags&lineageAges != 0, live && c.new.flags&lineageAges != 0
-	if found {
-		wasDue = c.old.due()
-	}
-	if live {
-		isDue = c.new.due()
-	}
-	state.Live += count(live) - count(found)
-	state.Expiring += count(isDue != 0) - count(wasDue != 0)
-	state.Quarantined += count(isHeld) - count(wasHeld)
-	if found {
-		state.Held -= c.old.held
-		state.Kept -= count(c.old.kept != 0)
-	}
-	if live {
-		state.Held += c.new.held
-		state.Kept += count(c.new.kept != 0)
-	}
-	state.Aging += count(isAging) - count(wasAging)
-	c.requeue(w, kindExpiry, source, wasDue, isDue, wasDue != 0, isDue != 0)
-	c.requeue(w, kindAging, source, c.old.time, c.new.time, wasAging, isAging)
-	if wasHeld && !isHeld {
-		c.key = appendQuarantineKey(c.key[:0], source)
-		w.Delete(c.key, nil)
-	}
-}
-
-// requeue moves the place of a source key in a queue: from one time, if it stood there, to another, if it is to.
-func (c *committer) requeue(w *pebble.Batch, kind byte, source []byte, from, to int64, was, is bool) {
-	if was && is && from == to {
-		return
-	}
-	if was {
-		c.key = appendQueueKey(c.key[:0], kind, from, source)
-		w.Delete(c.key, nil)
-	}
-	if is {
-		c.key = appendQueueKey(c.key[:0], kind, to, source)
-		w.Set(c.key, nil, nil)
-	}
 }
 
 // count is 1 for true.
@@ -288,44 +276,31 @@ func count(b bool) uint64 {
 	return 0
 }
 
-// advance moves the cursor of state to pos and keeps the points that it passes.
-func (db *DB) advance(w *pebble.Batch, b *Batch, state *State, pos Position) error {
-	was := state.Position()
-	state.Positions = []Position{pos}
-	if b.Rewind {
-		state.Rewound = max(state.Rewound, was.Seq)
-		return w.DeleteRange(appendPointKey(nil, 0), []byte{kindPoint + 1}, nil)
+// write stores what is staged in one batch of Pebble, in key order: a sorted batch costs Pebble's memtable about half of
+// a shuffled one (docs/performance.md). It is as durable as the store's policy says.
+func (db *DB) write(state *State) error {
+	c := &db.commit
+	w := db.pebble.NewBatchWithSize(c.stage.bytes()+4096, pebble.WithMaxRetainedSizeBytes(int(2*db.env.Memory.Batch)))
+	defer w.Close()
+	c.buf = state.append(c.buf[:0])
+	w.Set(keyState, c.buf, nil)
+	if c.stage.dropPoints {
+		w.DeleteRange(appendPointKey(nil, 0), []byte{kindPoint + 1}, nil)
 	}
-	from := max(was.Seq, state.Rewound) // until then what the rewind left stands beside what was folded again
-	if pos.Seq >= state.Rewound {
-		state.Rewound = 0
+	err := c.stage.each(func(x *write) error {
+		if x.deletes() {
+			return w.Delete(c.stage.at(x.key), nil)
+		}
+		return w.Set(c.stage.at(x.key), c.stage.at(x.value), nil)
+	})
+	if err != nil {
+		return err
 	}
-	return notePoints(w, state, from)
+	return db.commitBatch(w)
 }
 
-// notePoints keeps the digests at each multiple of PointEvery that the cursor of state, coming from a seq, reaches or,
-// storing nothing, passes.
-func notePoints(w *pebble.Batch, state *State, from uint64) error {
-	pos := state.Position()
-	first, last := (from/PointEvery+1)*PointEvery, pos.Seq/PointEvery*PointEvery
-	if pos.Seq < first {
-		return nil
-	}
-	if last-first >= KeptPoints*PointEvery {
-		first = last - (KeptPoints-1)*PointEvery
-	}
-	p := Point{Created: pos.Created, ExpiredTo: state.ExpiredTo, MaxAge: state.MaxAge, Live: state.Live, Kept: state.Kept, Indexes: state.Indexes}
-	for p.Seq = first; p.Seq <= last; p.Seq += PointEvery {
-		w.Set(appendPointKey(nil, p.Seq), p.append(nil), nil)
-	}
-	if last > KeptPoints*PointEvery {
-		return w.DeleteRange(appendPointKey(nil, 0), appendPointKey(nil, last-(KeptPoints-1)*PointEvery), nil)
-	}
-	return nil
-}
-
-// write commits w as durably as the store's policy says.
-func (db *DB) write(w *pebble.Batch) error {
+// commitBatch commits w as durably as the store's policy says.
+func (db *DB) commitBatch(w *pebble.Batch) error {
 	opt := pebble.NoSync
 	if db.env.Sync == SyncAlways {
 		opt = pebble.Sync

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -21,6 +22,7 @@ type camera struct {
 	history []step
 	at      map[uint64]*world
 	apply   func(*pebble.DB, *pebble.Batch, *pebble.WriteOptions) error
+	ingest  func(*pebble.DB, []string) error
 
 	acked   atomic.Uint64 // the last position that is on disk for certain: of a commit, or of a flush after it
 	begun   atomic.Uint64 // the last position that a commit was begun for
@@ -60,7 +62,7 @@ func (c *camera) run(specs []IndexSpec) error {
 	fs := &hookFS{FS: mem}
 	fs.before = func(kind, name string) error { c.shoot(fs, mem, kind, name); return nil }
 	o := options(fs)
-	o.Sync, o.apply = c.sync, c.apply
+	o.Sync, o.apply, o.ingest = c.sync, c.apply, c.ingest
 	err := c.drive(o, specs)
 	close(c.queue)
 	judges.Wait()
@@ -79,7 +81,7 @@ func (c *camera) drive(o Options, specs []IndexSpec) error {
 	generation := db.Generation()
 	c.current.Store(&generation)
 	for i, s := range c.history {
-		if i == len(c.history)/2 {
+		if i == len(c.history)/2 && !db.Waiting() {
 			if err := closeStore(d, db); err != nil {
 				return err
 			}
@@ -91,7 +93,7 @@ func (c *camera) drive(o Options, specs []IndexSpec) error {
 		if _, err := commitStep(db, s); err != nil {
 			return err
 		}
-		if c.sync == SyncSecond && i%5 != 0 {
+		if c.sync == SyncSecond && i%5 != 0 || db.Waiting() {
 			continue
 		}
 		if err := db.Flush(); err != nil {
@@ -126,7 +128,7 @@ func (c *camera) shoot(fs *hookFS, mem *vfs.MemFS, kind, name string) {
 
 // fileSort says what a file is, "dir" when it is none.
 func fileSort(name string) string {
-	for _, s := range []string{".log", ".sst", "MANIFEST", "marker", "OPTIONS", "FORMAT", "CURRENT", "LOCK", ".dbtmp"} {
+	for _, s := range []string{".log", ".sst", runSuffix, "MANIFEST", "marker", "OPTIONS", "FORMAT", "CURRENT", "LOCK", ".dbtmp"} {
 		if strings.Contains(name[strings.LastIndexByte(name, '/')+1:], s) {
 			return s
 		}
@@ -173,6 +175,7 @@ func (c *camera) verdict(i image) (held bool, err error) {
 			continue
 		}
 		for _, s := range c.history[n:min(n+2, len(c.history))] {
+			s.more = false
 			if _, err := commitStep(db, s); err != nil {
 				return true, fmt.Errorf("going on: %w", err)
 			}
@@ -216,6 +219,59 @@ func TestCrash(t *testing.T) {
 				t.Error(s)
 			}
 		})
+	}
+}
+
+// waitingHistory is one of commits so large that few wait, and most are ingested.
+func waitingHistory(rng *rand.Rand, steps int) []step {
+	return wait(rng, history(rng, style{steps: steps, sources: 40, events: 30, value: 2000}))
+}
+
+// wait has most commits of a history wait for those that follow.
+func wait(rng *rand.Rand, h []step) []step {
+	for i := range h[:len(h)-1] {
+		h[i].more = rng.IntN(5) > 0
+	}
+	return h
+}
+
+// TestCrashWaiting is TestCrash for commits that wait and are stored together, most of them by ingestion.
+func TestCrashWaiting(t *testing.T) {
+	rng := seeded(t)
+	c := &camera{sync: SyncAlways, share: 0.12 / slow, rng: rng, history: waitingHistory(rng, 40)}
+	if *all {
+		c.share = 1
+	}
+	ok(t, c.run(twoIndexes))
+	c.report(t)
+	for _, op := range []string{"create .run", "write .run", "sync .run", "remove .run", "link .sst", "write .log"} {
+		if c.ops[op] == 0 {
+			t.Errorf("no %q in the run", op)
+		}
+	}
+	if c.images < 100/slow || c.reopened < c.images/2 {
+		t.Errorf("%d images, %d with a cursor: too few to mean anything", c.images, c.reopened)
+	}
+	for _, s := range c.bad[:min(len(c.bad), 10)] {
+		t.Error(s)
+	}
+}
+
+// TestIngestSabotage breaks the law that TestCrashWaiting guards and asserts that it is noticed.
+func TestIngestSabotage(t *testing.T) {
+	rng := seeded(t)
+	c := &camera{sync: SyncAlways, share: 0.3 / slow, rng: rng, history: waitingHistory(rng, 12)}
+	c.ingest = func(p *pebble.DB, paths []string) error {
+		var err error
+		for _, path := range paths {
+			err = errors.Join(err, p.Ingest(context.Background(), []string{path}))
+		}
+		return err
+	}
+	ok(t, c.run(twoIndexes))
+	c.report(t)
+	if len(c.bad) == 0 {
+		t.Error("tables of one act were ingested one by one, and no image showed it")
 	}
 }
 

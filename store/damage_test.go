@@ -23,7 +23,9 @@ func tables(t *testing.T, fs vfs.FS) (w *world, table string) {
 		s.events = append(s.events, event{source: fmt.Sprint(i), seq: uint64(i + 1),
 			entries: []entry{{0, fmt.Sprint(i % 100), string(value), 0}, {1, fmt.Sprint(i % 100), string(value), 0}}})
 	}
-	d, db, err := openStore(dataDir, options(fs), twoIndexes)
+	o := options(fs)
+	o.Memory.Memtable = mib // no ingestion, which cuts tables by kind
+	d, db, err := openStore(dataDir, o, twoIndexes)
 	if err != nil {
 		t.Fatal(err)
 	}

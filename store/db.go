@@ -11,6 +11,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
+	"github.com/cockroachdb/pebble/v2/sstable"
 
 	"github.com/foldrun/foldrun/hint"
 )
@@ -26,8 +27,11 @@ type DB struct {
 	specs      []IndexSpec
 	pebble     *pebble.DB
 
+	tableOptions sstable.WriterOptions // of tables that are ingested
+
 	limits  atomic.Pointer[limits]
-	state   atomic.Pointer[State] // what the last commit left; replaced, never changed
+	state   atomic.Pointer[State] // what the last commit that was stored left; replaced, never changed
+	ahead   atomic.Pointer[State] // what those left that wait to be stored; nil when none do
 	dirty   atomic.Bool           // something was written since the last sync
 	damage  atomic.Pointer[error]
 	damaged chan struct{} // closed when damage is set
@@ -93,7 +97,9 @@ func (d *Dir) open(fold, generation string, create *Identity) (*DB, error) {
 	if err := db.gutted(); err != nil {
 		return nil, hint.Error(fmt.Errorf("store: open %s: %w", db.path, err), rebuildHint, db.path)
 	}
-	p, err := pebble.Open(db.path, db.options(create == nil))
+	o := db.options(create == nil)
+	o.EnsureDefaults()
+	p, err := pebble.Open(db.path, o)
 	switch {
 	case errors.Is(err, pebble.ErrDBDoesNotExist):
 		return nil, db.absent()
@@ -103,8 +109,13 @@ func (d *Dir) open(fold, generation string, create *Identity) (*DB, error) {
 		return nil, hint.Error(fmt.Errorf("store: open %s: %w: %w", db.path, ErrDamaged, plain(err)), rebuildHint, db.path)
 	}
 	db.pebble = p
+	db.tableOptions = o.MakeWriterOptions(0, o.FormatMajorVersion.MaxTableFormat())
 	db.opened.Store(true)
-	if err := db.load(create); err != nil {
+	err = db.load(create)
+	if err == nil && !db.env.ReadOnly {
+		err = db.removeRuns()
+	}
+	if err != nil {
 		return nil, errors.Join(fmt.Errorf("store: open %s: %w", db.path, plain(err)), p.Close())
 	}
 	return db, nil
@@ -128,7 +139,7 @@ func (db *DB) options(mustExist bool) *pebble.Options {
 		Logger:                      logger{db},
 		MemTableSize:                uint64(m.Memtable),
 		MemTableStopWritesThreshold: memtables + 1,
-		L0CompactionThreshold:       10, // fewer, larger compactions: a second core is the fold's, not the compaction's
+		L0CompactionThreshold:       20, // ten levels in L0: fewer, larger compactions; a second core is the fold's, not theirs
 		L0StopWritesThreshold:       1000,
 		CompactionConcurrencyRange:  func() (int, int) { return 1, 1 },
 		MaxOpenFiles:                openFiles,
@@ -185,6 +196,9 @@ func (db *DB) load(create *Identity) error {
 		return fmt.Errorf("its state has %d indexes, its identity %d", len(state.Indexes), len(db.specs))
 	}
 	db.state.Store(state)
+	if state.Live == 0 {
+		db.commit.seen = newSeen(db.env.Memory.Cache/8, db.commit.take(db.dir.cache))
+	}
 	return nil
 }
 
@@ -219,8 +233,19 @@ func (db *DB) get(key []byte) ([]byte, error) {
 	return append([]byte(nil), v...), nil
 }
 
-// State returns what the last commit left. It must not be changed.
+// State returns what the last commit left that is stored. It must not be changed.
 func (db *DB) State() *State { return db.state.Load() }
+
+// Ahead returns what the last commit left, stored or waiting: see Batch.More. It must not be changed.
+func (db *DB) Ahead() *State {
+	if s := db.ahead.Load(); s != nil {
+		return s
+	}
+	return db.state.Load()
+}
+
+// Waiting says whether commits wait to be stored.
+func (db *DB) Waiting() bool { return db.ahead.Load() != nil }
 
 // Identity returns what the generation is a function of.
 func (db *DB) Identity() Identity {
@@ -271,6 +296,9 @@ func (db *DB) Close() error {
 	db.commitMu.Lock()
 	defer db.commitMu.Unlock()
 	db.failed = ErrClosed
+	db.commit.more = false
+	db.discard()
+	db.commit.give()
 	if err := db.pebble.Close(); err != nil {
 		return hint.Error(fmt.Errorf("store: close %s: %w", db.path, err), diskHint)
 	}

@@ -1,19 +1,6 @@
 package store
 
-import (
-	"bytes"
-	"encoding/binary"
-	"slices"
-
-	"github.com/cockroachdb/pebble/v2"
-)
-
-// write is one row to set or to delete: views into committer.slab.
-type write struct {
-	head       uint64 // the first bytes of the key after its kind, so that most comparisons touch nothing else
-	key, value span
-	delete     bool
-}
+import "bytes"
 
 func same(x, y *owned) bool { return x.index == y.index && bytes.Equal(x.key, y.key) }
 
@@ -86,45 +73,17 @@ func (db *DB) retract(source []byte, o *owned, state *State, done *Committed) {
 	}
 	state.Indexes[o.index].removed(o.hash)
 	done.Retracted++
-	at := uint32(len(c.slab))
-	c.slab = appendRowKey(c.slab, o.index, o.key, source)
-	c.add(write{key: span{at, uint32(len(c.slab)) - at}, delete: true})
+	t := &c.stage
+	from := t.mark()
+	t.slab = appendRowKey(t.slab, o.index, o.key, source)
+	t.delete(listRow, from)
 }
 
 func (c *committer) put(index uint16, key, source, value []byte, expiry int64, seq uint64, latest bool) {
-	at := uint32(len(c.slab))
-	c.slab = appendRowKey(c.slab, index, key, source)
-	mid := uint32(len(c.slab))
-	c.slab = appendRowValue(c.slab, value, expiry, seq, latest)
-	c.add(write{key: span{at, mid - at}, value: span{mid, uint32(len(c.slab)) - mid}})
-}
-
-func (c *committer) add(w write) {
-	var head [8]byte
-	copy(head[:], c.at(w.key)[1:])
-	w.head = binary.BigEndian.Uint64(head[:])
-	c.writes = append(c.writes, w)
-}
-
-func (c *committer) at(s span) []byte { return c.slab[s.off : s.off+s.n] }
-
-// flush moves the staged rows into w in key order: a sorted batch costs Pebble's memtable about half of a shuffled one
-// (docs/performance.md).
-func (c *committer) flush(w *pebble.Batch) {
-	slices.SortFunc(c.writes, func(x, y write) int {
-		if x.head != y.head {
-			if x.head < y.head {
-				return -1
-			}
-			return 1
-		}
-		return bytes.Compare(c.at(x.key), c.at(y.key))
-	})
-	for i := range c.writes {
-		if x := &c.writes[i]; x.delete {
-			w.Delete(c.at(x.key), nil)
-		} else {
-			w.Set(c.at(x.key), c.at(x.value), nil)
-		}
-	}
+	t := &c.stage
+	from := t.mark()
+	t.slab = appendRowKey(t.slab, index, key, source)
+	mid := t.mark()
+	t.slab = appendRowValue(t.slab, value, expiry, seq, latest)
+	t.set(listRow, from, mid)
 }

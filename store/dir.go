@@ -39,8 +39,9 @@ type Options struct {
 	// Default: print both with the mend on stderr, exit 1.
 	Fatal func(dir string, err error)
 
-	fs    vfs.FS                                                      // tests put a failing or crashing file system here
-	apply func(*pebble.DB, *pebble.Batch, *pebble.WriteOptions) error // tests look at the one write of a commit, or break it, here
+	fs     vfs.FS                                                      // tests put a failing or crashing file system here
+	apply  func(*pebble.DB, *pebble.Batch, *pebble.WriteOptions) error // tests look at the one write of a commit, or break it, here
+	ingest func(*pebble.DB, []string) error                            // as apply, for what is stored by ingestion
 }
 
 // Dir is an open data directory: the folds of one process, which share a cache. It holds the directory's lock.

@@ -15,6 +15,7 @@
 //	folds/NAME/PAUSED            an operator paused the fold, and when
 //	folds/NAME/GENERATION/       a Pebble database; GENERATION is the hash of its identity, and -2, -3, … when one of that
 //	                             identity was there already
+//	folds/NAME/GENERATION/*.run  tables on their way into that database; what a crash leaves of them goes with the next open
 //	folds/NAME/GENERATION.gone/  one that is being removed
 //
 // and a database holds, one byte of kind first, integers big-endian in keys and little-endian in values:
@@ -39,7 +40,7 @@
 //     or those of the older record whose seq its lineage has (kept);
 //   - nothing in the expiry queue is due by the state's ExpiredTo, nothing in the aging queue by ExpiredTo - MaxAge;
 //   - while the state has a MaxAge, every record is in the aging queue that does not say of itself that it stays;
-//   - the state, its cursor included, was written by the batch that wrote the last of them.
+//   - the state, its cursor included, was written by the batch, or the ingestion, that wrote the last of them.
 //
 // # Why are the limits not in the identity?
 //
@@ -49,8 +50,21 @@
 //
 // # Why is there no way to set the cursor?
 //
-// Because [DB.Commit] stores the cursor with the rows that it speaks of, in one Pebble batch. A cursor that could be
+// Because [DB.Commit] stores the cursor with the rows that it speaks of, in one act of Pebble. A cursor that could be
 // moved alone could be wrong alone.
+//
+// # Why may commits wait, and go in as tables?
+//
+// While a fold is far behind, nobody waits for a single commit, and most of what one costs is Pebble's log, memtable and
+// flush. With Batch.More a commit stays in memory, its rows, lineages, queues and points staged; the next one finds what it
+// changed there before it looks into the database. When as much waits as two memtables hold, all of it is sorted, written
+// as tables that do not overlap, and ingested together with the state: one act, as a batch is, with the cursor of the last
+// of them. A crash before it leaves the cursor of the act before. Each commit that waited had a state of its own, so the
+// points that it passed are kept as if it had been stored alone. What may be due is read from the database, so before
+// something expires all that waits is stored.
+//
+// In an empty store nearly every source key is new. A filter in memory knows those that were seen since; who is not in it
+// has no lineage to read, whatever the stream is and whoever resumed it.
 //
 // # Why is the seq not in the row?
 //

@@ -28,7 +28,7 @@ func (d *dueKeys) at(i int) []byte { s := d.keys[i]; return d.slab[s.off : s.off
 // list covers whole.
 func (d *dueKeys) load(db *DB, state *State) error {
 	d.slab, d.keys = d.slab[:0], d.keys[:0]
-	was := db.State()
+	was := db.Ahead()
 	if state.Expiring > 0 {
 		to, err := d.take(db, kindExpiry, was.ExpiredTo, state.ExpiredTo)
 		if err != nil {
@@ -134,7 +134,7 @@ func (db *DB) queueRecords() error {
 	defer func() { w.Close() }()
 	finish := func() error {
 		w.Set(keyState, state.append(nil), nil)
-		if err := db.write(w); err != nil {
+		if err := db.commitBatch(w); err != nil {
 			return err
 		}
 		db.state.Store(state)
@@ -165,4 +165,34 @@ func (db *DB) queueRecords() error {
 		}
 	}
 	return errors.Join(it.Error(), finish())
+}
+
+// expire drops what is due of a source key that this commit does not change otherwise.
+func (db *DB) expire(source []byte, state *State, done *Committed) error {
+	db.commit.hash = hashSource(source)
+	found, err := db.lookup(source)
+	if err != nil {
+		return err
+	}
+	if !found {
+		return fmt.Errorf("expiry queue names source key %q, which has no lineage", source)
+	}
+	db.dropDue(source, state, done)
+	return nil
+}
+
+// dropDue drops what is due of the source key whose lineage is in c.old.
+func (db *DB) dropDue(source []byte, state *State, done *Committed) {
+	c := &db.commit
+	done.Expired++
+	rows := c.new.rows[:0]
+	c.new = c.old
+	c.new.rows = rows
+	live := !c.old.gone(state.ExpiredTo, state.agedTo())
+	if live {
+		db.keep(source, state, done)
+	} else {
+		db.diff(nil, source, 0, nil, state, done)
+	}
+	c.replace(source, true, live, state)
 }

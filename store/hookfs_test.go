@@ -14,7 +14,7 @@ type hookFS struct {
 	before func(kind, name string) error
 	usage  func() (vfs.DiskUsage, error) // nil = that of FS
 
-	// MemFS takes its clone lock twice, one inside the other, in Lock and ReuseForWrite: a CrashClone between the two
+	// MemFS takes its clone lock twice, one inside the other, in Lock, Link and ReuseForWrite: a CrashClone between the two
 	// would wait for ever. Whoever clones holds this one.
 	cloning sync.RWMutex
 }
@@ -74,7 +74,11 @@ func (h *hookFS) OpenDir(name string) (vfs.File, error) {
 }
 
 func (h *hookFS) Link(from, name string) error {
-	return h.do("link", name, func() error { return h.FS.Link(from, name) })
+	return h.do("link", name, func() error {
+		h.cloning.RLock()
+		defer h.cloning.RUnlock()
+		return h.FS.Link(from, name)
+	})
 }
 
 func (h *hookFS) Remove(name string) error {

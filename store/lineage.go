@@ -156,3 +156,82 @@ func (l *lineage) goneBefore(time, maxAge int64) bool {
 func (l *lineage) gone(now, aged int64) bool {
 	return l.expiry != 0 && l.expiry <= now || l.flags&lineageAges != 0 && l.time <= aged
 }
+
+// replace stages the new lineage of the source key that was looked up last, or its deletion, and moves its places in the
+// expiry queue and in quarantine along.
+func (c *committer) replace(source []byte, found, live bool, state *State) {
+	c.putLineage(source, found, live)
+	wasDue, isDue := int64(0), int64(0)
+	wasHeld, isHeld := found && c.old.flags&lineageQuarantined != 0, live && c.new.flags&lineageQuarantined != 0
+	wasAging, isAging := found && c.old.flags&lineageAges != 0, live && c.new.flags&lineageAges != 0
+	if found {
+		wasDue = c.old.due()
+	}
+	if live {
+		isDue = c.new.due()
+	}
+	state.Live += count(live) - count(found)
+	state.Expiring += count(isDue != 0) - count(wasDue != 0)
+	state.Quarantined += count(isHeld) - count(wasHeld)
+	if found {
+		state.Held -= c.old.held
+		state.Kept -= count(c.old.kept != 0)
+	}
+	if live {
+		state.Held += c.new.held
+		state.Kept += count(c.new.kept != 0)
+	}
+	state.Aging += count(isAging) - count(wasAging)
+	c.requeue(kindExpiry, source, wasDue, isDue, wasDue != 0, isDue != 0)
+	c.requeue(kindAging, source, c.old.time, c.new.time, wasAging, isAging)
+	if t := &c.stage; wasHeld && !isHeld {
+		from := t.mark()
+		t.slab = appendQuarantineKey(t.slab, source)
+		t.delete(listHeld, from)
+	}
+}
+
+// putLineage stages c.new as the lineage of the source key that was looked up last, or that it has none any more.
+func (c *committer) putLineage(source []byte, found, live bool) {
+	if !live && !found {
+		return
+	}
+	t := &c.stage
+	from := t.mark()
+	t.slab = appendLineageKey(t.slab, source)
+	if !live {
+		t.delete(listLineage, from)
+	} else {
+		mid := t.mark()
+		t.slab = c.new.append(t.slab)
+		t.set(listLineage, from, mid)
+		if c.seen != nil && !found && !c.seen.add(c.hash) {
+			c.give()
+		}
+	}
+	if c.waits {
+		t.noteLineage(c.hash, source)
+	}
+}
+
+// requeue moves the place of a source key in a queue: from one time, if it stood there, to another, if it is to.
+func (c *committer) requeue(kind byte, source []byte, from, to int64, was, is bool) {
+	if !was && !is || was && is && from == to {
+		return
+	}
+	t, list := &c.stage, listExpiry
+	if kind == kindAging {
+		list = listAging
+	}
+	if was {
+		at := t.mark()
+		t.slab = appendQueueKey(t.slab, kind, from, source)
+		t.delete(list, at)
+	}
+	if is {
+		at := t.mark()
+		t.slab = appendQueueKey(t.slab, kind, to, source)
+		t.set(list, at, t.mark())
+		t.noteTime(kind, to)
+	}
+}

@@ -17,6 +17,7 @@ type step struct {
 	now    int64
 	maxAge int64 // the stream's
 	retry  bool  // see Batch.Retry
+	more   bool  // see Batch.More
 	budget *Budget
 	events []event
 }
@@ -41,7 +42,7 @@ type entry struct {
 // commitStep commits a step.
 func commitStep(db *DB, s step) (Committed, error) {
 	b := NewBatch(db.Indexes())
-	b.MaxAge, b.Retry, b.Budget = s.maxAge, s.retry, s.budget
+	b.MaxAge, b.Retry, b.More, b.Budget = s.maxAge, s.retry, s.more, s.budget
 	for _, e := range s.events {
 		source := []byte(e.source)
 		switch e.kind {

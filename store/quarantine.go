@@ -104,12 +104,15 @@ func (f *Failure) Reason() string {
 }
 
 // hold stages the failure of a source key, and has the new lineage say so.
-func (c *committer) hold(w *pebble.Batch, source []byte, f *Failure) error {
-	c.key = appendQuarantineKey(c.key[:0], source)
-	c.buf = appendFailure(c.buf[:0], c.new.seq, c.new.time, f)
+func (c *committer) hold(source []byte, f *Failure) {
+	t := &c.stage
+	from := t.mark()
+	t.slab = appendQuarantineKey(t.slab, source)
+	mid := t.mark()
+	t.slab = appendFailure(t.slab, c.new.seq, c.new.time, f)
+	t.set(listHeld, from, mid)
 	c.new.flags |= lineageQuarantined
-	c.new.held = uint64(len(c.buf))
-	return w.Set(c.key, c.buf, nil)
+	c.new.held = uint64(t.mark() - mid)
 }
 
 func appendFailure(dst []byte, seq uint64, time int64, f *Failure) []byte {
