@@ -143,6 +143,7 @@ type Counts struct {
 	Updates   uint64        `json:"updates"`      // folded
 	Coalesced uint64        `json:"coalesced"`    // of them, made superfluous by a newer one of their batch
 	Batches   uint64        `json:"batches"`      // committed
+	Waited    uint64        `json:"waited"`       // of them, those that were stored together with a later one
 	Written   uint64        `json:"written"`      // rows
 	Retracted uint64        `json:"retracted"`    // rows
 	Unchanged uint64        `json:"unchanged"`    // rows that were yielded again as they stood

@@ -83,7 +83,7 @@ func (w *ward) start() {
 	o.Workers, o.Batches = 1+w.rng.IntN(3), 2+w.rng.IntN(6)
 	dir := openDir(w.t, w.path, store.Options{Sync: store.SyncNever})
 	f := must(NewFold(w.t.Context(), dir, o))(w.t)
-	f.guards, f.sweepPause = w.off, 0
+	f.guards, f.sweepPause, f.farBehind = w.off, 0, 10
 	w.ledger.restarted()
 	f.tamper = func(b *source.Batch) {
 		if w.tamper != nil {

@@ -13,6 +13,7 @@ type Counts struct {
 	Updates   uint64        `json:"updates"`      // folded, of all batches
 	Coalesced uint64        `json:"coalesced"`    // of them, made superfluous by a newer one of their batch
 	Batches   uint64        `json:"batches"`      // committed
+	Waited    uint64        `json:"waited"`       // of them, those that were stored together with a later one
 	Written   uint64        `json:"written"`      // rows
 	Retracted uint64        `json:"retracted"`    // rows
 	Unchanged uint64        `json:"unchanged"`    // rows that were yielded again as they stood
@@ -47,6 +48,7 @@ func (c *counter) add(was Counts, figures Figures) {
 	is.Updates += was.Updates
 	is.Coalesced += was.Coalesced
 	is.Batches += was.Batches
+	is.Waited += was.Waited
 	is.Written += was.Written
 	is.Retracted += was.Retracted
 	is.Unchanged += was.Unchanged
@@ -79,6 +81,12 @@ func (c *counter) folded(updates, keys int) {
 	defer c.mu.Unlock()
 	c.c.Updates += uint64(updates)
 	c.c.Coalesced += uint64(updates - keys)
+}
+
+func (c *counter) waited() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.c.Waited++
 }
 
 func (c *counter) swept() {

@@ -43,6 +43,7 @@ type Fold struct {
 	log    *slog.Logger
 	broken error // why the fold could not be made: see Broken
 
+	farBehind  uint64              // seqs that are left when commits may wait: see pipeline.mayWait
 	sweepPause time.Duration       // the least between two sweeps that nobody asked for
 	guards     guards              // tests turn them off, to see what they guard against
 	tamper     func(*source.Batch) // tests break the law here, with each batch before it is transformed, to see it noticed
@@ -90,7 +91,7 @@ func NewFold(ctx context.Context, dir *store.Dir, o FoldOptions) (*Fold, error) 
 	if o.SweepEvery == 0 {
 		o.SweepEvery = 6 * time.Hour
 	}
-	f := &Fold{recipe: recipe{opt: o}, dir: dir, log: o.Log, moved: make(chan struct{}), sweepPause: sweepPause,
+	f := &Fold{recipe: recipe{opt: o}, dir: dir, log: o.Log, moved: make(chan struct{}), sweepPause: sweepPause, farBehind: farBehind,
 		commands: make(chan command), builds: make(chan struct{}, 1), wanted: make(chan struct{})}
 	if err := f.compile(ctx); err != nil {
 		return nil, err

@@ -26,6 +26,7 @@ type trial struct {
 	inFlight          int32
 	updates           uint64
 	coalesced         uint64
+	waited            uint64
 	swept             uint64 // source keys that sweeps, asked for or not, found stale at the end of a round
 }
 
@@ -52,7 +53,8 @@ func (x *trial) start() *runner {
 	dir := openDir(x.t, x.path, store.Options{Sync: sync})
 	f := must(NewFold(x.t.Context(), dir, o))(x.t)
 	f.tamper = x.tamper
-	x.policy.lifted = x.policy.lifted && x.rng.IntN(3) > 0 // a process that starts anew knows of no acceptance
+	f.farBehind = []uint64{farBehind, 1, 40}[x.rng.IntN(3)] // commits wait, or never do
+	x.policy.lifted = x.policy.lifted && x.rng.IntN(3) > 0  // a process that starts anew knows of no acceptance
 	f.lifted.Store(x.policy.lifted)
 	return run(x.t, dir, f)
 }
@@ -65,6 +67,7 @@ func (x *trial) end(r *runner) {
 		x.inFlight = max(x.inFlight, s.InFlight)
 		x.updates += s.Updates
 		x.coalesced += s.Coalesced
+		x.waited += s.Waited
 	}()
 	abandon := x.rng.IntN(2) == 0
 	if db := r.Store(); abandon && db != nil {
@@ -146,6 +149,9 @@ func (x *trial) rounds(n int) {
 			x.t.Fatalf("round %d: the store is not what the source makes it", round)
 		}
 	}
-	x.t.Logf("%d rounds, %d starts, %d of them abandoned, %d updates folded, %d of them coalesced, %d swept, %d batches in flight at most",
-		n, x.starts, x.abandoned, x.updates, x.coalesced, x.swept, x.inFlight)
+	x.t.Logf("%d rounds, %d starts, %d of them abandoned, %d updates folded, %d of them coalesced, %d commits waited, %d swept, %d batches in flight at most",
+		n, x.starts, x.abandoned, x.updates, x.coalesced, x.waited, x.swept, x.inFlight)
+	if x.waited < 20 {
+		x.t.Errorf("%d commits waited for others: this shows nothing of that", x.waited)
+	}
 }

@@ -46,12 +46,15 @@ type pipeline struct {
 	over    chan struct{} // closed when the committer takes no more
 	watch   atomic.Pointer[watch]
 	sweeper *sweeper
+
+	empty   *store.Batch // owned by the committer
+	waiting time.Time    // since when commits wait to be stored; owned by the committer
 }
 
 // An aside is what the host infers, not what the stream says: a commit that leaves the cursor where it is. The
 // committer takes it between two batches. Only a rewind moves the cursor.
 type aside struct {
-	batch *store.Batch
+	batch *store.Batch    // nil: what waits is to be stored
 	watch *watch          // if not nil: it is dropped when an update of the key was committed since
 	to    *store.Position // if not nil: where the cursor goes
 	done  chan struct{}   // closed when it is stored, or why not is known
@@ -67,6 +70,8 @@ type watch struct {
 
 // run folds from the store's cursor until ctx is done, then finishes what was read, or until something stops it.
 func (p *pipeline) run(ctx context.Context, workers []*transformer) error {
+	p.db.Discard() // what an earlier run left waiting: it is read again
+	p.empty = store.NewBatch(p.db.Indexes())
 	n := cap(p.pipe.Free)
 	p.slots, p.work, p.order = make(chan *slot, n), make(chan *slot, n), make(chan *slot, n)
 	for range n {
@@ -170,18 +175,31 @@ func (p *pipeline) transform(ctx context.Context, t *transformer) {
 	p.fold.guest.Add(-int64(was.Memory))
 }
 
+// While a fold is far behind, commits wait in memory for those that follow, and many are stored at once (store.Batch.More).
+const (
+	farBehind  = store.PointEvery // seqs; a stream that is smaller is folded as it is followed
+	mostWait   = 5 * time.Second  // what waits longer is stored with the next commit: a slow module shows its progress, and a crash costs little
+	settleWait = time.Second      // what waits is stored when nothing comes for so long
+)
+
 // commit stores the batches in stream order until order is closed or something fails.
 func (p *pipeline) commit(ctx context.Context) error {
 	for {
+		var quiet <-chan time.Time
+		if p.db.Waiting() {
+			quiet = time.After(settleWait)
+		}
 		var err error
 		select {
 		case s, more := <-p.order:
 			if !more {
-				return nil
+				return p.settle(ctx)
 			}
 			err = p.batch(ctx, s)
 		case a := <-p.aside:
 			err = p.beside(ctx, a)
+		case <-quiet:
+			err = p.settle(ctx)
 		}
 		if err != nil {
 			return err
@@ -189,10 +207,33 @@ func (p *pipeline) commit(ctx context.Context) error {
 	}
 }
 
-// beside stores what the host inferred.
+// settle stores what waits.
+func (p *pipeline) settle(ctx context.Context) error {
+	if !p.db.Waiting() {
+		return nil
+	}
+	s := p.db.Ahead()
+	p.empty.Reset()
+	p.empty.MaxAge = s.MaxAge
+	_, err := p.store(ctx, part{batch: p.empty, pos: s.Position(), clock: s.ExpiredTo})
+	return err
+}
+
+// mayWait says whether a commit that brings the cursor to seq may wait for those that follow it.
+func (p *pipeline) mayWait(seq uint64) bool {
+	if p.sweeper == nil || p.db.Waiting() && time.Since(p.waiting) > mostWait {
+		return false
+	}
+	return p.sweeper.src.LastSeq() >= seq+p.fold.farBehind
+}
+
+// beside stores what the host inferred, after what waits: it is inferred from what is stored, or from more.
 func (p *pipeline) beside(ctx context.Context, a *aside) error {
 	defer close(a.done)
-	if a.watch != nil && a.watch.touched {
+	if a.err = p.settle(ctx); a.err != nil {
+		return a.err
+	}
+	if a.watch != nil && a.watch.touched || a.batch == nil {
 		return nil
 	}
 	s := p.db.State()
@@ -217,6 +258,7 @@ func (p *pipeline) batch(ctx context.Context, s *slot) error {
 			if w := p.watch.Load(); w != nil && x.batch.Has(w.key) {
 				w.touched = true
 			}
+			x.batch.More = p.mayWait(x.pos.Seq)
 			if _, err = p.store(ctx, x); err == nil && len(x.codes) > 0 {
 				p.fold.counts.failed(x.codes)
 			}
@@ -263,7 +305,7 @@ const diskPause = time.Second
 // store commits one part. While the disk is too full it waits, and reads go on. Failures that the fold's policies do not
 // let pass end it, before anything of the part is written.
 func (p *pipeline) store(ctx context.Context, x part) (done store.Committed, err error) {
-	cur := p.db.State().Position()
+	cur := p.db.Ahead().Position()
 	if len(x.pos.Anchors) == 0 && !x.batch.Rewind {
 		x.pos.Anchors, x.pos.CaughtUp = cur.Anchors, cur.CaughtUp
 	}
@@ -272,6 +314,9 @@ func (p *pipeline) store(ctx context.Context, x part) (done store.Committed, err
 	x.batch.Halt, x.batch.Budget = p.fold.opt.OnError == OnErrorHalt, p.fold.budget()
 	for stored := false; ; {
 		start := time.Now()
+		if !p.db.Waiting() {
+			p.waiting = start
+		}
 		did, err := p.db.Commit(x.batch, x.pos, x.clock)
 		if err == nil && !stored {
 			done, stored = did, true
@@ -281,6 +326,10 @@ func (p *pipeline) store(ctx context.Context, x part) (done store.Committed, err
 			p.fold.counts.committed(did, time.Since(start))
 			p.fold.pause(nil)
 			p.fold.within()
+			if p.db.Waiting() {
+				p.fold.counts.waited()
+				return done, nil // what is due by x.clock is not here, or it would not wait
+			}
 			p.fold.set(func() {}) // the cursor moved
 			maxAge := x.batch.MaxAge
 			if s := p.db.State(); s.ExpiredTo >= x.clock && s.MaxAge == maxAge || len(p.order) > 0 {

@@ -80,7 +80,7 @@ func (p *pipeline) reconcile(ctx context.Context, stop *source.Stop) error {
 	return nil
 }
 
-// drain waits until no batch of the source is in flight.
+// drain waits until no batch of the source is in flight and none waits to be stored.
 func (p *pipeline) drain(ctx context.Context) error {
 	var all []*source.Batch
 	defer func() {
@@ -98,7 +98,7 @@ func (p *pipeline) drain(ctx context.Context) error {
 			return ctx.Err()
 		}
 	}
-	return nil
+	return p.sweeper.commit(ctx, &aside{})
 }
 
 // marks notes which lineages have their message in the stream.

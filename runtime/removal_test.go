@@ -91,7 +91,7 @@ func (k *keeper) run() {
 	k.t.Helper()
 	dir := openDir(k.t, k.path, store.Options{Sync: store.SyncNever})
 	f := must(NewFold(k.t.Context(), dir, k.opt))(k.t)
-	f.guards, f.sweepPause = k.off, 0
+	f.guards, f.sweepPause, f.farBehind = k.off, 0, 10
 	if k.off[guardMessage] {
 		f.tamper = func(b *source.Batch) {
 			b.Records = slices.DeleteFunc(b.Records, func(u abi.Update) bool { return u.Op != abi.OpPut })

@@ -75,6 +75,13 @@ func (s *Source) Status() Status {
 	return st
 }
 
+// LastSeq returns the stream's last seq as far as known: that of Status, which costs more.
+func (s *Source) LastSeq() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.status.LastSeq
+}
+
 // away notes why there is no connection.
 func (st *Status) away(err error) {
 	st.Reason = "not connected to NATS"
