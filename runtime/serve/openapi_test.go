@@ -22,6 +22,8 @@ type operable struct{ *fold }
 func (operable) Rebuild(context.Context) error      { return nil }
 func (operable) Resume(context.Context, bool) error { return nil }
 func (operable) Pause(context.Context) error        { return nil }
+func (operable) Apply(context.Context, bool) error  { return nil }
+func (operable) Rollback(context.Context) error     { return nil }
 func (operable) Sweep(context.Context, bool) (runtime.SweepReport, error) {
 	return runtime.SweepReport{}, nil
 }
