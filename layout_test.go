@@ -19,7 +19,7 @@ var doors = map[string][]string{
 	"github.com/cockroachdb/pebble":         {"store"},
 	"github.com/zeebo/xxh3":                 {"store", "runtime/source"}, // row hashes; subjects of anchors
 	"github.com/tetratelabs/wazero":         {"runtime/plugin"},
-	"github.com/nats-io/nats.go":            {"runtime/source", "runtime/serve", "runtime/demo"},
+	"github.com/nats-io/nats.go":            {"runtime/source", "runtime/serve", "runtime/demo", "client/natsdoor"},
 	"github.com/nats-io/nats-server":        {"runtime/embedded"},
 	"github.com/BurntSushi/toml":            {"config"},
 	"github.com/santhosh-tekuri/jsonschema": {"config"}, // config_schema of a manifest
@@ -33,6 +33,7 @@ var below = map[string][]string{
 	"abi":                 {},
 	"hint":                {},
 	"client":              {},
+	"client/natsdoor":     {"client"},
 	"config":              {"abi", "hint"},
 	"store":               {"hint"},
 	"runtime/source":      {"abi", "store", "hint"},

@@ -21,6 +21,7 @@ var (
 	objectForm   = regexp.MustCompile(`^[A-Za-z0-9_-]+/.+$`)
 	sha256Form   = regexp.MustCompile(`^[0-9a-f]{64}$`)
 	envForm      = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+	prefixForm   = regexp.MustCompile(`^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+){0,7}$`)
 	notInName    = regexp.MustCompile(`[^a-z0-9_-]+`)
 )
 
@@ -38,6 +39,7 @@ var (
 	instanceRule = like(instanceForm, "letters, digits, dot, dash and underscore, at most 255")
 	bucketRule   = like(bucketForm, "a bucket's name has letters, digits, dash and underscore")
 	tokenRule    = like(tokenForm, "a name without spaces, dots, slashes and wildcards")
+	prefixRule   = like(prefixForm, "up to eight names with a dot between: foldrun, or prod.indexes")
 	contextRule  = like(regexp.MustCompile(`^[^\s/\\]+$`), "a name that `nats context ls` shows")
 	objectRule   = like(objectForm, `write "bucket/name"`)
 	sha256Rule   = like(sha256Form, "64 lower-case hex digits, as sha256sum prints them")

@@ -95,11 +95,11 @@ func readHTTP(t *table, h *HTTP) {
 }
 
 func (f *file) readQuery(t *table, q *Query) {
-	if t.values != nil && !notYet["query"] {
+	if t.values != nil {
 		*q = Query{NATS: "default", Subject: "foldrun"}
 	}
 	t.text("nats", &q.NATS)
-	t.text("subject", &q.Subject, filterRule)
+	t.text("subject", &q.Subject, prefixRule)
 	t.done()
 	f.checkConnection(t, q.NATS)
 }

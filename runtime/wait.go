@@ -82,6 +82,17 @@ func (s *stand) contradicted() *Refusal {
 	return nil
 }
 
+// Follows says whether what serves goes on, and is of the stream that there is as far as that is known: nothing replaces it
+// because it is wrong. A source that is away does not change that.
+func (f *Fold) Follows() bool {
+	s := f.stand()
+	if s.cur == nil || s.src == nil || s.stopped != nil || s.cause != nil || s.contradicted() != nil {
+		return false
+	}
+	state := s.src.Status().State
+	return state != source.StateIdle && state != source.StateStopped
+}
+
 func otherHistory(code, text string) *Refusal {
 	return &Refusal{Code: code, Text: "what is folded is of another history of the stream: " + text, final: true,
 		Hint: "foldrun status says what becomes of it; without min_seq the rows of that history are read meanwhile"}

@@ -115,6 +115,7 @@ func (k *checker) run(ctx context.Context) {
 		k.fold(ctx, fc)
 	}
 	k.nats(ctx)
+	k.queries(ctx)
 }
 
 // connect tries the connections that folds use, those of folds with a mistake too.

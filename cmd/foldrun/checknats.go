@@ -35,7 +35,7 @@ func (k *checker) nats(ctx context.Context) {
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(k.config.NATS)) {
-		if _, used := k.links[name]; !used {
+		if _, used := k.links[name]; !used && name != k.config.Query.NATS {
 			k.fact("connection %s: no fold uses it, so that it was not tried", name)
 		}
 	}

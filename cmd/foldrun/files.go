@@ -27,7 +27,11 @@ func needFiles(c *config.Config, folds int) filesNeeded {
 	for _, f := range c.Folds {
 		names[f.Source.NATS] = true
 	}
-	return filesNeeded{folds, len(names)}
+	connections := len(names)
+	if c.Query.NATS != "" {
+		connections++ // of its own
+	}
+	return filesNeeded{folds, connections}
 }
 
 // fixed is what is needed whatever the size of the stores.

@@ -15,6 +15,7 @@ import (
 type host struct {
 	dir      *store.Dir
 	doors    doors
+	nats     natsDoor
 	instance string
 	log      *slog.Logger
 }
@@ -37,11 +38,12 @@ func (h *host) run(ctx context.Context, folds []*runtime.Fold) error {
 	if err != nil {
 		return errors.Join(err, h.doors.close(), daemon.Close(ctx))
 	}
-	answered, acted := make(chan error, 1), make(chan error, 1)
+	answered, acted, told := make(chan error, 1), make(chan error, 1), make(chan error, 1)
 	go func() {
 		defer stopFolding() // nobody would read what they fold
 		answered <- h.doors.answer(answering, o)
 	}()
+	go func() { told <- h.nats.answer(folding, o) }()
 	go func() { acted <- serve.NewAdmin(o).Run(folding, socket) }()
 	err = at.write(h.dir.Path())
 	if err == nil {
@@ -51,5 +53,5 @@ func (h *host) run(ctx context.Context, folds []*runtime.Fold) error {
 	}
 	stopAnswering()
 	stopFolding()
-	return errors.Join(err, <-answered, <-acted, daemon.Close(context.WithoutCancel(ctx)))
+	return errors.Join(err, <-answered, <-acted, <-told, daemon.Close(context.WithoutCancel(ctx)))
 }

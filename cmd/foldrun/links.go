@@ -108,8 +108,12 @@ func unreadable(t source.Target) (key string, err error) {
 
 func closeLinks(links map[string]link) {
 	for _, l := range links {
-		if l.conn != nil {
-			l.conn.Close()
-		}
+		l.close()
+	}
+}
+
+func (l link) close() {
+	if l.conn != nil {
+		l.conn.Close()
 	}
 }

@@ -71,7 +71,9 @@ func runFolds(ctx context.Context, path string, log *slog.Logger) (err error) {
 	}
 	links := connect(c, false, log)
 	defer closeLinks(links)
-	h := host{dir, at, c.Instance, log}
+	queries := openNATSDoor(c, false, log)
+	defer queries.close()
+	h := host{dir, at, queries, c.Instance, log}
 	return h.run(ctx, makeFolds(ctx, dir, c, leftOut, links, log))
 }
 

@@ -87,6 +87,7 @@ func TestScript(t *testing.T) {
 			"wait-state":      cmdWaitState,
 			"wait-generation": cmdWaitGeneration,
 			"wait-file":       cmdWaitFile,
+			"wait-reply":      cmdWaitReply,
 			"free-port":       cmdFreePort,
 			"take-port":       cmdTakePort,
 			"lock":            cmdLock,
@@ -262,6 +263,17 @@ func cmdWaitFile(ts *testscript.TestScript, neg bool, args []string) {
 		b, err := os.ReadFile(ts.MkAbs(args[0]))
 		if err == nil && len(args) > 1 && !strings.Contains(string(b), args[1]) {
 			err = fmt.Errorf("%s lacks %q", args[0], args[1])
+		}
+		return err
+	})
+}
+
+func cmdWaitReply(ts *testscript.TestScript, neg bool, args []string) {
+	want(ts, neg, args, 3, 3, "wait-reply SUBJECT REQUEST TEXT")
+	until(ts, func() error {
+		m, err := scriptOf(ts).conn.Request(args[0], []byte(args[1]), patience)
+		if err == nil && !strings.Contains(string(m.Data), args[2]) {
+			err = fmt.Errorf("%s: %s", args[0], m.Data)
 		}
 		return err
 	})

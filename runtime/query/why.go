@@ -2,6 +2,7 @@ package query
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/http"
 
@@ -19,6 +20,7 @@ type WhyKey struct {
 	Reverse bool
 	After   []byte // only source keys that come after it; nil: all
 	Owners  int    // of a reply, at most; 0 = 100
+	Bytes   int    // that the owners take as JSON, but for the first of them; 0: whatever they take
 }
 
 // A WhySource asks what a source key owns.
@@ -111,7 +113,7 @@ func (r *Reader) WhyKey(ctx context.Context, q WhyKey) (*Why, error) {
 	if err != nil {
 		return nil, m.fault(err)
 	}
-	return w, m.own(w, sources)
+	return w, m.own(w, sources, q.Bytes)
 }
 
 // WhySource returns what a source key owns.
@@ -129,14 +131,15 @@ func (r *Reader) WhySource(ctx context.Context, q WhySource) (*Why, error) {
 		return nil, m.fault(err)
 	}
 	w := &Why{At: m.at, Owners: []Owner{}}
-	return w, m.own(w, [][]byte{q.Source})
+	return w, m.own(w, [][]byte{q.Source}, 0)
 }
 
-// own completes a reply with what these source keys own.
-func (m *moment) own(w *Why, sources [][]byte) error {
+// own completes a reply with what these source keys own, as far as that has a place.
+func (m *moment) own(w *Why, sources [][]byte, limit int) error {
 	id := m.view.Identity()
 	w.Module = id.Module
-	for _, source := range sources {
+	size := 0
+	for i, source := range sources {
 		o, found, err := m.view.Owner(source)
 		if err == nil && !found {
 			err = fmt.Errorf("query: source key %q owns a row and has no lineage: %w", source, store.ErrDamaged)
@@ -144,7 +147,15 @@ func (m *moment) own(w *Why, sources [][]byte) error {
 		if err != nil {
 			return m.fault(err)
 		}
-		w.Owners = append(w.Owners, newOwner(o, id.Indexes))
+		x := newOwner(o, id.Indexes)
+		if limit > 0 {
+			text, err := json.Marshal(x)
+			if size += len(text) + 1; err == nil && i > 0 && size > limit {
+				w.More, w.Next = true, &NextWhy{sources[i-1]}
+				return nil
+			}
+		}
+		w.Owners = append(w.Owners, x)
 	}
 	return nil
 }

@@ -120,7 +120,7 @@ func TestSchemas(t *testing.T) {
 	const all = "/v1/folds/{fold}/indexes/{index}/"
 	tried := map[string]bool{}
 	for _, x := range []struct{ path, ask, accept string }{
-		{"/v1/status", "", ""},
+		{"/v1/status", "", ""}, {"/v1/folds/{fold}/status", "", ""},
 		{all + "get", "key=k&key=none&key=soon&json=1&tuple=1", ""}, {all + "get", "key=kept&encoding=hex", ""}, {all + "get", "key=none", ""},
 		{all + "get", "key=k&key=soon&limit=1&encoding=base64&snapshot=1ms", ""},
 		{all + "scan", "limit=2", ""}, {all + "scan", "keys_only=1", ""}, {all + "scan", "bad=1", ""},

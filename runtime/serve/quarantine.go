@@ -15,7 +15,7 @@ func (s *Server) quarantine(w http.ResponseWriter, r *http.Request) error {
 	q := query.Quarantine{Moment: query.Moment{Fold: r.PathValue("fold")}}
 	q.Prefix, _ = p.bytes("prefix")
 	q.After, _ = p.bytes("after")
-	q.Limits.Rows, q.Updates = p.limit(), p.flag("updates")
+	q.Limits.Rows, q.Limits.Bytes, q.Updates = p.limit(), pageBytes(r), p.flag("updates")
 	if err := p.done(); err != nil {
 		return err
 	}

@@ -61,7 +61,7 @@ func (s *Server) get(w http.ResponseWriter, r *http.Request) error {
 	p := parse(r)
 	q := query.Get{Index: r.PathValue("index"), Keys: p.keys(), Reverse: p.flag("reverse"), Claimants: p.flag("claimants"),
 		After: p.mark(), Format: p.format(), Limits: query.Limits{Rows: p.limit()}}
-	q.Moment = s.moment(p, r)
+	q.Moment, q.Limits.Bytes = s.moment(p, r), pageBytes(r)
 	q.Keep = s.keep(p)
 	if err := p.done(); err != nil {
 		return err
@@ -86,7 +86,7 @@ func (s *Server) scan(w http.ResponseWriter, r *http.Request) error {
 	p, stream := parse(r), !s.opt.Passing && streams(r)
 	q := query.Scan{Index: r.PathValue("index"), Range: p.rg(), Format: p.format()}
 	q.Range.Reverse, q.Range.Claimants, q.Range.Keys = p.flag("reverse"), p.flag("claimants"), p.flag("keys_only")
-	q.Moment = s.moment(p, r)
+	q.Moment, q.Limits.Bytes = s.moment(p, r), pageBytes(r)
 	q.Keep = s.keep(p)
 	if stream {
 		q.Limits.Rows = p.limitTo(math.MaxInt, 0)

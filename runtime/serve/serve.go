@@ -73,6 +73,7 @@ func newServer(o Options, p parts, all *shared) *Server {
 func (s *Server) routeReads() {
 	s.route("GET /v1/openapi.json", s.describe)
 	s.route("GET /v1/status", s.status)
+	s.route("GET /v1/folds/{fold}/status", s.statusOf)
 	s.route("GET /v1/folds/{fold}/indexes/{index}/get", s.get)
 	s.route("GET /v1/folds/{fold}/indexes/{index}/scan", s.scan)
 	s.route("GET /v1/folds/{fold}/indexes/{index}/count", s.count)

@@ -22,6 +22,18 @@ func (s *Server) status(w http.ResponseWriter, r *http.Request) error {
 	return s.reply(w, r, reply)
 }
 
+// statusOf replies with what one fold knows of itself.
+func (s *Server) statusOf(w http.ResponseWriter, r *http.Request) error {
+	if err := parse(r).done(); err != nil {
+		return err
+	}
+	f, err := s.query.Fold(r.PathValue("fold"))
+	if err != nil {
+		return err
+	}
+	return s.reply(w, r, f.Status())
+}
+
 func (s *Server) reply(w http.ResponseWriter, r *http.Request, v any) error {
 	b, err := json.Marshal(v)
 	if err != nil {

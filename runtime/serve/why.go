@@ -11,7 +11,7 @@ func (s *Server) whyKey(w http.ResponseWriter, r *http.Request) error {
 	p := parse(r)
 	q := query.WhyKey{Index: r.PathValue("index"), Key: p.must("key", "key"), Reverse: p.flag("reverse"), Owners: p.limit()}
 	q.After, _ = p.bytes("after_source")
-	q.Moment = s.moment(p, r)
+	q.Moment, q.Bytes = s.moment(p, r), pageBytes(r)
 	if err := p.done(); err != nil {
 		return err
 	}

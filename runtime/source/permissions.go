@@ -73,3 +73,38 @@ func (s *Source) Denied(ctx context.Context) (missing []error, err error) {
 	}
 	return missing, nil
 }
+
+// Refused subscribes to subjects, and publishes nothing to others, each for a moment, and returns a violation for each that
+// the server does not allow.
+func Refused(ctx context.Context, nc *Conn, subscribe, publish []string) (missing []error, err error) {
+	try := func(subject, right string, do func() error) error {
+		if err := do(); err != nil {
+			return err
+		}
+		if err := nc.FlushWithContext(ctx); err != nil {
+			return err
+		}
+		if last := nc.LastError(); errors.Is(last, nats.ErrPermissionViolation) && strings.Contains(last.Error(), `"`+subject+`"`) {
+			missing = append(missing, hint.Error(last, "allow the user to %s to %q", right, subject))
+		}
+		return nil
+	}
+	for _, subject := range subscribe {
+		err := try(subject, "subscribe", func() error {
+			sub, err := nc.SubscribeSync(subject)
+			if err == nil {
+				sub.Unsubscribe()
+			}
+			return err
+		})
+		if err != nil {
+			return missing, err
+		}
+	}
+	for _, subject := range publish {
+		if err := try(subject, "publish", func() error { return nc.Publish(subject, nil) }); err != nil {
+			return missing, err
+		}
+	}
+	return missing, nil
+}
