@@ -13,6 +13,7 @@ import (
 type command struct {
 	do     verb
 	accept bool // of verbResume and verbApply
+	with   *Prepared // of verbConfigure
 	reply  chan error
 }
 
@@ -24,6 +25,7 @@ const (
 	verbPause
 	verbApply
 	verbRollback
+	verbConfigure
 )
 
 // Rebuild has the fold build a generation anew from its stream, beside the one that serves, and switch to it if the
@@ -52,9 +54,16 @@ func (f *Fold) Apply(ctx context.Context, accept bool) error {
 func (f *Fold) Rollback(ctx context.Context) error { return f.ask(ctx, command{do: verbRollback}) }
 
 func (f *Fold) ask(ctx context.Context, c command) error {
-	if f.broken != nil {
-		return hint.Error(fmt.Errorf("fold %s cannot run: %w", f.opt.Name, f.broken), "mend that, and start foldrun again")
+	f.mu.Lock()
+	why := f.broken
+	f.mu.Unlock()
+	if why != nil {
+		return hint.Error(fmt.Errorf("fold %s cannot run: %w", f.name, why), "mend that, then: foldrun reload")
 	}
+	return f.send(ctx, c)
+}
+
+func (f *Fold) send(ctx context.Context, c command) error {
 	c.reply = make(chan error, 1)
 	select {
 	case f.commands <- c:
@@ -68,7 +77,7 @@ func (f *Fold) ask(ctx context.Context, c command) error {
 func (s *supervisor) obey(ctx context.Context, c command) error {
 	refused, end := s.carryOut(ctx, c)
 	switch {
-	case isPaused(end):
+	case isPaused(end), becomes(end) != nil:
 		c.reply <- nil
 	case end != nil:
 		c.reply <- end
@@ -82,6 +91,8 @@ func (s *supervisor) obey(ctx context.Context, c command) error {
 // command failed: part of it may be done then.
 func (s *supervisor) carryOut(ctx context.Context, c command) (refused, end error) {
 	switch {
+	case c.do == verbConfigure:
+		return nil, &configured{c.with}
 	case c.do == verbPause:
 		return s.suspend()
 	case c.do == verbRollback:
@@ -130,21 +141,22 @@ func (s *supervisor) drop() error {
 
 // keep runs the fold until ctx is done, again after each stop that an operator ends.
 func (f *Fold) keep(ctx context.Context) {
-	for more := true; more; more = f.restart(ctx) {
-		f.Run(ctx)
+	for more := true; more; {
+		err := f.Run(ctx)
+		if p := becomes(err); p != nil {
+			f.become(ctx, p)
+			continue
+		}
+		more = f.restart(ctx)
 	}
 }
 
 // restart waits, after Run has returned, for a command that has the fold run again. It returns false when ctx is done.
 func (f *Fold) restart(ctx context.Context) bool {
-	if f.broken != nil {
-		<-ctx.Done()
-		return false
-	}
 	for {
 		select {
 		case c := <-f.commands:
-			run, err := f.revive(c)
+			run, err := f.revive(ctx, c)
 			c.reply <- err
 			if run {
 				return true
@@ -194,8 +206,11 @@ func isPaused(err error) bool {
 
 // revive readies a fold that stopped to run as a command says, if it is to. What the command asks for is on disk when it
 // returns.
-func (f *Fold) revive(c command) (run bool, err error) {
+func (f *Fold) revive(ctx context.Context, c command) (run bool, err error) {
 	switch {
+	case c.do == verbConfigure:
+		f.become(ctx, c.with)
+		return true, nil
 	case c.do == verbPause && isPaused(f.stopped):
 		return false, nil
 	case c.do == verbPause:

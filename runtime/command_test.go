@@ -63,7 +63,7 @@ func TestRebuildOutlives(t *testing.T) {
 		t.Fatalf("stopped with %s", code)
 	}
 	check(t, r.dir.Begin("f", store.Next{Generation: first + "-7", Replaces: first}))
-	if run, err := r.revive(command{do: verbRebuild}); !run || err != nil {
+	if run, err := r.revive(t.Context(), command{do: verbRebuild}); !run || err != nil {
 		t.Fatal(run, err)
 	}
 	if next := must(r.dir.Next("f"))(t); next.Generation == first+"-7" || next.Replaces != first {

@@ -65,7 +65,7 @@ func (h Histogram) clone() Histogram {
 // Figures returns what the fold counts now. It takes locks of the store's: it is for a scrape.
 func (f *Fold) Figures() Figures {
 	f.mu.Lock()
-	cur, next := f.cur, f.next
+	cur, next, module := f.cur, f.next, f.module
 	f.mu.Unlock()
 	var x Figures
 	if cur != nil {
@@ -76,8 +76,8 @@ func (f *Fold) Figures() Figures {
 		x.Memory += next.guest.Load()
 		x.Build = metricsOf(next.db)
 	}
-	if f.module != nil {
-		x.Compile, x.Cached = f.module.Compiled()
+	if module != nil {
+		x.Compile, x.Cached = module.Compiled()
 	}
 	return x
 }

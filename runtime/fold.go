@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	goruntime "runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -38,7 +37,8 @@ type FoldOptions struct {
 
 // Fold is one derived index: it follows its source and is read through its store.
 type Fold struct {
-	recipe // what is configured
+	recipe // what is configured; replaced by Configure
+	name   string
 	dir    *store.Dir
 	log    *slog.Logger
 	broken error // why the fold could not be made: see Broken
@@ -70,33 +70,12 @@ type Fold struct {
 // NewFold checks and compiles the module of a fold. Nothing is opened yet. Its error is a *Stop;
 // Broken makes a fold of it.
 func NewFold(ctx context.Context, dir *store.Dir, o FoldOptions) (*Fold, error) {
-	if o.Log == nil {
-		o.Log = slog.New(slog.DiscardHandler)
-	}
-	o.Log = o.Log.With("fold", o.Name)
-	o.Source.Log, o.Module.Log = o.Log, o.Log
-	m := dir.Memory()
-	if o.Batches == 0 {
-		o.Batches = m.Batches
-	}
-	if o.Source.BatchBytes == 0 {
-		o.Source.BatchBytes = int(m.Batch)
-	}
-	if o.Workers == 0 {
-		o.Workers = min(goruntime.GOMAXPROCS(0), o.Batches)
-	}
-	if o.Budget == nil {
-		o.Budget = &defaultBudget
-	}
-	if o.SweepEvery == 0 {
-		o.SweepEvery = 6 * time.Hour
-	}
-	f := &Fold{recipe: recipe{opt: o}, dir: dir, log: o.Log, moved: make(chan struct{}), sweepPause: sweepPause, farBehind: farBehind,
-		commands: make(chan command), builds: make(chan struct{}, 1), wanted: make(chan struct{})}
-	if err := f.compile(ctx); err != nil {
+	r, err := newRecipe(ctx, dir, o)
+	if err != nil {
 		return nil, err
 	}
-	return f, nil
+	return &Fold{recipe: r, name: o.Name, dir: dir, log: r.opt.Log, moved: make(chan struct{}), sweepPause: sweepPause,
+		commands: make(chan command), builds: make(chan struct{}, 1), wanted: make(chan struct{})}, nil
 }
 
 func orElse(s, other string) string {
@@ -125,7 +104,7 @@ func (f *Fold) Close(ctx context.Context) error {
 }
 
 // Name returns the fold's name.
-func (f *Fold) Name() string { return f.opt.Name }
+func (f *Fold) Name() string { return f.name }
 
 // Store returns the store that answers reads, nil while there is none.
 func (f *Fold) Store() *store.DB {

@@ -5,8 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
+	goruntime "runtime"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/foldrun/foldrun/hint"
 	"github.com/foldrun/foldrun/runtime/plugin"
@@ -18,6 +21,33 @@ type recipe struct {
 	opt    FoldOptions
 	module *plugin.Module // nil if the fold is broken
 	id     store.Identity
+}
+
+// newRecipe completes options and compiles the module that they name. Its error is a *Stop.
+func newRecipe(ctx context.Context, dir *store.Dir, o FoldOptions) (recipe, error) {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	o.Log = o.Log.With("fold", o.Name)
+	o.Source.Log, o.Module.Log = o.Log, o.Log
+	m := dir.Memory()
+	if o.Batches == 0 {
+		o.Batches = m.Batches
+	}
+	if o.Source.BatchBytes == 0 {
+		o.Source.BatchBytes = int(m.Batch)
+	}
+	if o.Workers == 0 {
+		o.Workers = min(goruntime.GOMAXPROCS(0), o.Batches)
+	}
+	if o.Budget == nil {
+		o.Budget = &defaultBudget
+	}
+	if o.SweepEvery == 0 {
+		o.SweepEvery = 6 * time.Hour
+	}
+	r := recipe{opt: o}
+	return r, r.compile(ctx)
 }
 
 // compile checks the module against the options. Where it fails, nothing stays open.

@@ -104,7 +104,6 @@ type SourceStatus struct {
 // Status returns what the fold knows of itself now.
 func (f *Fold) Status() Status {
 	s := f.status()
-	s.Staleness = f.opt.Staleness
 	if !s.CaughtUp {
 		s.BehindSince = rfc3339(s.HeldAt)
 		s.Stale = s.Staleness > 0 && time.Since(time.Unix(0, s.HeldAt)) > s.Staleness
@@ -115,9 +114,9 @@ func (f *Fold) Status() Status {
 func (f *Fold) status() Status {
 	f.mu.Lock()
 	cur, next, queued, held, cause, stopped, prev, until := f.cur, f.next, f.queued, f.held, f.cause, f.stopped, f.prev, f.prevUntil
-	f.mu.Unlock()
-	s := Status{Name: f.opt.Name, State: StateStarting, Stream: f.id.Stream, Domain: f.id.Domain}
 	r := f.recipe
+	f.mu.Unlock()
+	s := Status{Name: f.name, State: StateStarting, Stream: r.id.Stream, Domain: r.id.Domain, Staleness: r.opt.Staleness}
 	if cur != nil {
 		r = cur.recipe
 	}

@@ -48,7 +48,7 @@ func (f *Fold) Run(ctx context.Context) error {
 	f.set(func() { f.stopped, f.held, f.cause, f.queued = nil, nil, nil, "" })
 	err := s.run(ctx)
 	s.end()
-	if err != nil {
+	if err != nil && becomes(err) == nil {
 		f.stop(err)
 	}
 	return err
