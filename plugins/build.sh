@@ -3,7 +3,8 @@
 #
 # With --check nothing is written: the module is built beside, and the exit code is 1 if OUT.wasm is another. The same
 # compiler gives the same bytes; the committed modules are by clang 19.1.7 and AssemblyScript 0.28.20. CLANG names another
-# clang. Without a compiler, this says what to install and succeeds.
+# clang, and a wasm-opt in $PATH, as node_modules/.bin has one, makes it write other bytes. Without a compiler, this says what
+# to install and succeeds.
 set -eu
 check=
 if [ "$1" = --check ]; then
