@@ -53,6 +53,19 @@ func (c *Client) Rollback(ctx context.Context, fold string) (*FoldStatus, error)
 	return s, c.act(ctx, fold, "rollback", nil, s)
 }
 
+// Reloaded is what came of reading the configuration again.
+type Reloaded struct {
+	Changed   []string `json:"changed"` // folds that were configured anew
+	Unchanged int      `json:"unchanged"`
+}
+
+// Reload has the configuration read again, as SIGHUP does. With any mistake in it nothing changes.
+func (c *Client) Reload(ctx context.Context) (*Reloaded, error) {
+	r := new(Reloaded)
+	_, err := c.send(ctx, http.MethodPost, "/v1/reload", nil, r)
+	return r, err
+}
+
 // Repair has the source keys of a fold compared with those of its stream, and what differs mended.
 func (c *Client) Repair(ctx context.Context, fold string) (*KeyReport, error) {
 	r := new(KeyReport)

@@ -12,7 +12,7 @@ import (
 // A command is what an operator asks of a fold.
 type command struct {
 	do     verb
-	accept bool // of verbResume and verbApply
+	accept bool      // of verbResume and verbApply
 	with   *Prepared // of verbConfigure
 	reply  chan error
 }

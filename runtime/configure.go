@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -11,14 +12,27 @@ import (
 // A Prepared is what a fold can be made into: options that hold, with a module that is compiled.
 type Prepared struct{ recipe recipe }
 
-// Prepare checks and compiles, as NewFold does, what a fold is to become. Its error is a *Stop. What is not given to
+// Prepare checks and compiles, as NewFold does, what a fold is to become, and starts an instance of its module. Its error is a *Stop. What is not given to
 // Configure is to be closed.
 func Prepare(ctx context.Context, dir *store.Dir, o FoldOptions) (*Prepared, error) {
 	r, err := newRecipe(ctx, dir, o)
 	if err != nil {
 		return nil, err
 	}
+	w := r.module.Worker()
+	err = w.Warm(ctx)
+	w.Close(ctx)
+	if err != nil {
+		return nil, errors.Join(&Stop{CodeModule, fmt.Errorf("fold %s: %w", o.Name, err)}, r.module.Close(ctx))
+	}
 	return &Prepared{r}, nil
+}
+
+// Runs reports whether the fold is configured with this module.
+func (f *Fold) Runs(wasm []byte) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return bytes.Equal(f.opt.Wasm, wasm)
 }
 
 // Close frees the module.

@@ -145,7 +145,7 @@ func (s *supervisor) goBack(p store.Previous, cause *Stop) error {
 // rolledBack is why a fold does not serve what is configured, after a rollback.
 func (s *supervisor) rolledBack() *Stop {
 	return &Stop{CodeRolledBack, hint.Error(fmt.Errorf("fold %s was rolled back: its module and configuration do not serve", s.opt.Name),
-		"mend them: another configuration is taken at the next start; or have this one serve again: foldrun apply %s", s.opt.Name)}
+		"mend them, and foldrun reload; or have this one serve again: foldrun apply %s", s.opt.Name)}
 }
 
 // isRolledBack says whether a rollback stands, for what is configured now.
@@ -164,7 +164,7 @@ func (s *supervisor) apply(ctx context.Context, c command) (refused, failed erro
 	case s.next != nil || s.want:
 		return hint.Error(fmt.Errorf("fold %s: generation %s is being built already", s.opt.Name, s.nextName()), "foldrun status says how far it is"), nil
 	case s.cur == nil || s.id.Has(s.cur.db.Generation()) && s.held == nil:
-		return hint.Error(fmt.Errorf("fold %s: what is configured serves", s.opt.Name), "change its module or configuration, and start foldrun again"), nil
+		return hint.Error(fmt.Errorf("fold %s: what is configured serves", s.opt.Name), "change its module or configuration, then: foldrun reload"), nil
 	}
 	if err := s.dir.Unhold(s.opt.Name); err != nil {
 		return nil, &Stop{CodeStore, err}

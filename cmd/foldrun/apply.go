@@ -17,7 +17,7 @@ it has caught up, unless an index would lose more than half of its rows. After '
 gone back from serves again: as long as it is kept, that takes a moment.
 
 With --force, a generation that is built and held serves, whatever it lacks. The module and the configuration are those that
-foldrun was started with: start it again to have it take others.`,
+foldrun was started with: foldrun reload has it take others.`,
 		Example: "  foldrun apply users -c foldrun.toml\n  foldrun apply users --force",
 		Args:    arguments(cobra.ExactArgs(1)),
 		RunE: func(c *cobra.Command, args []string) error {

@@ -61,7 +61,7 @@ func runDemo(ctx context.Context, o demo.Options, listen string, log *slog.Logge
 	at := doors{main: listener}
 	defer at.close()
 	o.Host = func(ctx context.Context, dir *store.Dir, folds []*runtime.Fold) error {
-		h := host{dir, at, natsDoor{}, "demo", log}
+		h := host{dir, at, natsDoor{}, "demo", nil, log}
 		return h.run(ctx, folds)
 	}
 	o.URL = at.url()

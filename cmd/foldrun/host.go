@@ -17,6 +17,7 @@ type host struct {
 	doors    doors
 	nats     natsDoor
 	instance string
+	reloader *reloader // nil without a configuration file; its folds are set here
 	log      *slog.Logger
 }
 
@@ -29,6 +30,9 @@ func (h *host) run(ctx context.Context, folds []*runtime.Fold) error {
 		Tokens: h.doors.tokens, Certificate: h.doors.certificate, OpsApart: h.doors.ops != nil}
 	for _, f := range daemon.Folds() {
 		o.Folds = append(o.Folds, f)
+	}
+	if h.reloader != nil {
+		h.reloader.folds, o.Reload = daemon.Folds(), h.reloader.reload
 	}
 	folding, stopFolding := context.WithCancel(ctx)
 	defer stopFolding()
@@ -47,8 +51,13 @@ func (h *host) run(ctx context.Context, folds []*runtime.Fold) error {
 	go func() { acted <- serve.NewAdmin(o).Run(folding, socket) }()
 	err = at.write(h.dir.Path())
 	if err == nil {
+		wait := func() {}
+		if h.reloader != nil {
+			wait = h.reloader.onHangup(folding)
+		}
 		h.log.Info("foldrun started", "url", at.url, "data_dir", h.dir.Path(), "version", o.Version, "instance", h.instance, "folds", len(folds))
 		daemon.Run(folding)
+		wait()
 		err = forgetAddress(h.dir.Path())
 	}
 	stopAnswering()

@@ -28,6 +28,7 @@ var commands = []func() *cobra.Command{
 	whyCommand,
 	verifyCommand,
 	quarantineCommand,
+	reloadCommand,
 	rebuildCommand,
 	applyCommand,
 	rollbackCommand,

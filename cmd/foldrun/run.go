@@ -73,7 +73,7 @@ func runFolds(ctx context.Context, path string, log *slog.Logger) (err error) {
 	defer closeLinks(links)
 	queries := openNATSDoor(c, false, log)
 	defer queries.close()
-	h := host{dir, at, queries, c.Instance, log}
+	h := host{dir, at, queries, c.Instance, &reloader{dir: dir, links: links, log: log, now: c}, log}
 	return h.run(ctx, makeFolds(ctx, dir, c, leftOut, links, log))
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -229,6 +230,32 @@ func TestDoubleSignal(t *testing.T) {
 	d.waitSeq(c, 1)
 	d.signal()
 	d.cmd.Process.Signal(syscall.SIGINT) // it may have ended by then
+	if code := d.end(); code != exitDone {
+		t.Errorf("exit code %d", code)
+	}
+}
+
+// TestHangup has a running foldrun read its configuration again: once with a mistake in it, once without.
+func TestHangup(t *testing.T) {
+	d := newDaemon(t, 1)
+	c := d.start()
+	d.waitSeq(c, 1)
+	path := filepath.Join(d.dir, "foldrun.toml")
+	good, err := os.ReadFile(path)
+	check(t, err)
+	for _, x := range []struct{ add, says string }{
+		{"upgrade = \"never\"\n", "configuration not taken: nothing changes"},
+		{"upgrade = \"manual\"\n", "configuration read again"},
+	} {
+		check(t, os.WriteFile(path, bytes.Replace(good, []byte("[fold.f]\n"), []byte("[fold.f]\n"+x.add), 1), 0o644))
+		check(t, d.cmd.Process.Signal(syscall.SIGHUP))
+		if line := d.waitLog(x.says); strings.Contains(line, "changed=[f]") != (x.says == "configuration read again") {
+			t.Error(line)
+		}
+	}
+	d.put(1, 2)
+	d.waitSeq(c, 2)
+	d.signal()
 	if code := d.end(); code != exitDone {
 		t.Errorf("exit code %d", code)
 	}

@@ -31,7 +31,11 @@ type operated interface {
 // the fold stood before and after.
 type admin struct{ *Server }
 
-func (a *admin) routes() {
+// routes are for who may act; all says that those are all folds.
+func (a *admin) routes(all bool) {
+	if all {
+		a.route("POST /v1/reload", a.reload)
+	}
 	a.action("rebuild", a.rebuild)
 	a.action("resume", a.resume)
 	a.action("pause", a.pause)

@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"context"
 	"log/slog"
 	"net/http"
 	"net/http/pprof"
@@ -24,7 +25,8 @@ type Options struct {
 	Certificate *Certificate // of the door; nil: no TLS
 	OpsApart    bool         // NewOps has a door of its own: readiness, metrics and profiles are not at that of New
 	Limits      Limits
-	Passing     bool // it lives for one request: it keeps no snapshot for another, and streams nothing
+	Reload      func(context.Context) (Reloaded, error) // reads the configuration again; nil: there is none
+	Passing     bool                                    // it lives for one request: it keeps no snapshot for another, and streams nothing
 }
 
 // parts are what of a Server there is.
@@ -61,7 +63,7 @@ func newServer(o Options, p parts, all *shared) *Server {
 		s.handle("GET /metrics", s.metrics().ServeHTTP)
 	}
 	if p.actions {
-		(&admin{s}).routes()
+		(&admin{s}).routes(p.process)
 	}
 	if p.profiles {
 		s.routeProfiles()

@@ -1,0 +1,109 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+
+	"github.com/foldrun/foldrun/config"
+	"github.com/foldrun/foldrun/hint"
+	"github.com/foldrun/foldrun/runtime"
+	"github.com/foldrun/foldrun/runtime/serve"
+	"github.com/foldrun/foldrun/store"
+)
+
+// A reloader reads the configuration again while its folds run. What it holds now is checked whole first: with any mistake,
+// and where more has changed than folds that are there, nothing changes.
+type reloader struct {
+	dir   *store.Dir
+	links map[string]link
+	folds []*runtime.Fold
+	log   *slog.Logger
+
+	mu  sync.Mutex
+	now *config.Config // what runs
+}
+
+// onHangup reloads at each SIGHUP until ctx is done. The function returned waits for the end of that.
+func (r *reloader) onHangup(ctx context.Context) (wait func()) {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGHUP)
+	var listening sync.WaitGroup
+	listening.Go(func() {
+		defer signal.Stop(signals)
+		for {
+			select {
+			case <-signals:
+			case <-ctx.Done():
+				return
+			}
+			if did, err := r.reload(ctx); err != nil {
+				r.log.Error("configuration not taken: nothing changes", "err", err, "hint", hint.Of(err))
+			} else {
+				r.log.Info("configuration read again", "changed", did.Changed, "unchanged", did.Unchanged)
+			}
+		}
+	})
+	return listening.Wait
+}
+
+// reload takes what the file holds now.
+func (r *reloader) reload(ctx context.Context) (did serve.Reloaded, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	c, err := config.Load(r.now.Path)
+	if err != nil {
+		return did, hint.Error(err, "foldrun check -c %s lists what is wrong", r.now.Path)
+	}
+	if what := r.now.Beside(c); len(what) > 0 {
+		return did, hint.Error(fmt.Errorf("%s: other than folds has changed: %s", c.Path, strings.Join(what, ", ")), "start foldrun again: only folds that run already are taken up without that")
+	}
+	ready := map[*runtime.Fold]*runtime.Prepared{}
+	for i, fc := range c.Folds {
+		p, err2 := r.prepare(ctx, c, fc, r.now.Folds[i])
+		if p != nil {
+			ready[r.fold(fc.Name)] = p
+			did.Changed = append(did.Changed, fc.Name)
+		}
+		err = errors.Join(err, err2)
+	}
+	if err != nil {
+		for _, p := range ready {
+			err = errors.Join(err, p.Close(ctx))
+		}
+		return serve.Reloaded{}, err
+	}
+	for f, p := range ready {
+		err = errors.Join(err, f.Configure(ctx, p))
+	}
+	did.Unchanged = len(c.Folds) - len(did.Changed)
+	r.now = c
+	return did, err
+}
+
+func (r *reloader) fold(name string) *runtime.Fold {
+	return r.folds[slices.IndexFunc(r.folds, func(f *runtime.Fold) bool { return f.Name() == name })]
+}
+
+// prepare returns what a fold is to become, nil if that is what it is.
+func (r *reloader) prepare(ctx context.Context, c *config.Config, fc, was config.Fold) (*runtime.Prepared, error) {
+	l := r.links[fc.Source.NATS]
+	o, err := foldOptions(c, fc, l, r.log)
+	if err == nil {
+		err = configError(fc, o.Wasm)
+	}
+	if err == nil && l.err != nil {
+		err = &runtime.Stop{Code: runtime.CodeConnection, Err: l.err}
+	}
+	if err != nil || fc.Same(was) && r.fold(fc.Name).Runs(o.Wasm) {
+		return nil, err
+	}
+	return runtime.Prepare(ctx, r.dir, o)
+}
