@@ -41,6 +41,7 @@ const patience = 30 * time.Second
 //	wait-caught-up FOLD [DIR]   until the fold has what was put; DIR is the data directory, default data
 //	wait-state FOLD STATE       until the fold is in that state
 //	wait-generation FOLD RE     until the generation that serves matches, and none is built
+//	wait-row FOLD/INDEX KEY     until there is a row of that key
 //	wait-file FILE [TEXT]       until there is such a file, and it holds TEXT
 //	free-port VAR               set VAR to a port that nobody listens on
 //	take-port VAR               the same, but this test listens on it
@@ -86,6 +87,7 @@ func TestScript(t *testing.T) {
 			"wait-caught-up":  cmdWaitCaughtUp,
 			"wait-state":      cmdWaitState,
 			"wait-generation": cmdWaitGeneration,
+			"wait-row":        cmdWaitRow,
 			"wait-file":       cmdWaitFile,
 			"wait-reply":      cmdWaitReply,
 			"free-port":       cmdFreePort,
@@ -250,6 +252,15 @@ func cmdWaitGeneration(ts *testscript.TestScript, neg bool, args []string) {
 	want(ts, neg, args, 2, 2, "wait-generation FOLD RE")
 	re := regexp.MustCompile(args[1])
 	waitFold(ts, args[0], "data", func(f client.FoldStatus) bool { return f.Build == nil && re.MatchString(f.Generation) })
+}
+
+func cmdWaitRow(ts *testscript.TestScript, neg bool, args []string) {
+	want(ts, neg, args, 2, 2, "wait-row FOLD/INDEX KEY")
+	fold, index, _ := strings.Cut(args[0], "/")
+	until(ts, func() error {
+		_, err := throughSocket(ts.MkAbs("data")).Get(context.Background(), fold, index, []byte(args[1]), client.Range{})
+		return err
+	})
 }
 
 func cmdWaitState(ts *testscript.TestScript, neg bool, args []string) {
