@@ -33,7 +33,8 @@ and the same compiler give the same bytes, wherever the directory is.
 
 A plugin in Go has its main package in DIR, one in C the file plugin.c ($CLANG names the compiler), one in Rust its
 Cargo.toml ($CARGO and $RUSTC name the tools), one in AssemblyScript the file plugin.ts (asc of the nearest node_modules,
-else of $PATH). For any other language build the module yourself and name it with --wasm.`,
+else of $PATH), one in Zig plugin.zig ($ZIG names the compiler). For any other language build the module yourself and name
+it with --wasm.`,
 		Example: "  foldrun plugin build\n  foldrun plugin build cities-by-timezone -o out/cities.wasm\n  foldrun plugin build --wasm target/wasm32-unknown-unknown/release/users.wasm",
 		Args:    arguments(cobra.MaximumNArgs(1)),
 		RunE: func(c *cobra.Command, args []string) error {

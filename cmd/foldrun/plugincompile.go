@@ -28,10 +28,13 @@ func compilerOf(dir string) (compiler, error) {
 	if _, err := os.Stat(filepath.Join(dir, "plugin.ts")); err == nil {
 		return compileAssemblyScript, nil
 	}
+	if _, err := os.Stat(filepath.Join(dir, "plugin.zig")); err == nil {
+		return compileZig, nil
+	}
 	if found, _ := filepath.Glob(filepath.Join(dir, "*.go")); len(found) > 0 {
 		return compileGo, nil
 	}
-	return nil, hint.Error(fmt.Errorf("%s has neither Go files nor plugin.c, Cargo.toml or plugin.ts", dir),
+	return nil, hint.Error(fmt.Errorf("%s has neither Go files nor plugin.c, Cargo.toml, plugin.ts or plugin.zig", dir),
 		"name the directory of the source, or with --wasm a module that another tool has built")
 }
 

@@ -54,6 +54,7 @@ const patience = 30 * time.Second
 //	damage DIR FOLD [OFFSET]    flip a byte of each table file of the fold, in the middle or at an offset
 //	[exists-default]            condition: this machine has the default data directory
 //	[rust]                      condition: there is a Rust compiler for wasm, in $CARGO and $RUSTC or the path
+//	[zig]                       condition: there is a Zig compiler that the SDK is for, in $ZIG or the path
 //	exit CODE COMMAND ARG...    run a command that must exit with CODE
 func TestScript(t *testing.T) {
 	if testing.Short() {
@@ -76,6 +77,9 @@ func TestScript(t *testing.T) {
 					_, err = os.Stat(strings.TrimSpace(string(libraries)))
 				}
 				return err == nil, nil
+			case "zig":
+				b, err := exec.Command(cmp.Or(os.Getenv("ZIG"), "zig"), "version").Output()
+				return err == nil && strings.HasPrefix(string(b), zigVersion), nil
 			}
 			return false, fmt.Errorf("no condition %q", cond)
 		},
@@ -141,8 +145,9 @@ func setup(env *testscript.Env) error {
 	env.Setenv("GOCACHE", strings.TrimSpace(string(cache))) // a script has no home
 	home, _ := os.UserHomeDir()
 	env.Setenv("RUSTUP_HOME", cmp.Or(os.Getenv("RUSTUP_HOME"), filepath.Join(home, ".rustup")))
+	env.Setenv("ZIG_GLOBAL_CACHE_DIR", cmp.Or(os.Getenv("ZIG_GLOBAL_CACHE_DIR"), filepath.Join(home, ".cache", "zig")))
 	env.Setenv("CARGO_HOME", filepath.Join(env.WorkDir, ".cargo"))
-	for _, name := range []string{"CARGO", "RUSTC"} {
+	for _, name := range []string{"CARGO", "RUSTC", "ZIG"} {
 		env.Setenv(name, os.Getenv(name))
 	}
 	for _, name := range []string{"echo", "rekey", "model"} {

@@ -40,11 +40,21 @@ var endings = map[string][]behaved{
 		{"leak", "trap 0: "},
 		{"recurse", "trap 0: "},
 	},
+	"zig": {
+		{"name", "module 65535: NoNameAtAll"},
+		{"throw", "trap 0: "},
+		{"byte", "trap 0: "},
+		{"null", "trap 0: "},
+		{"memory", "trap 0: "},
+		{"leak", "trap 0: "},
+		{"recurse", "trap 0: "},
+	},
 }
 
 // panics are what a language says of a panic in the log.
 var panics = map[string][]string{
 	"rust": {`level=ERROR msg=module module=behave text="panicked at .*thrown`, `text="panicked at .*index out of bounds`},
+	"zig":  {`level=ERROR msg=module module=behave text="panic: thrown"`, `text="panic: .*out of bounds`},
 }
 
 // TestBehaviour shows what becomes of records whose transform does odd things, each between two good ones.

@@ -38,7 +38,7 @@ func TestExamples(t *testing.T) {
 	for i := range 20_000 {
 		put(spoilt, fmt.Sprint(i), spoil(r, all.Value(r.IntN(all.Len()))))
 	}
-	for _, language := range []string{"assemblyscript", "rust"} {
+	for _, language := range []string{"assemblyscript", "rust", "zig"} {
 		t.Run(language, func(t *testing.T) {
 			other := compile(t, example(t, language, "by-country"), plugin.Options{})
 			if a, b := inC.Manifest(), other.Manifest(); string(a.Meaning()) != string(b.Meaning()) || a.Name != b.Name {
@@ -111,6 +111,10 @@ var languages = []struct {
 	{"Rust", func(t testing.TB) []byte { return example(t, "rust", "by-country") }},
 	{"Rust-garbage", func(t testing.TB) []byte {
 		return built(t, "rust", "rust/testdata/garbage.rs", abi.Manifest{Name: "garbage"})
+	}},
+	{"Zig", func(t testing.TB) []byte { return example(t, "zig", "by-country") }},
+	{"Zig-garbage", func(t testing.TB) []byte {
+		return built(t, "zig", "zig/testdata/garbage.zig", abi.Manifest{Name: "garbage"})
 	}},
 	{"AssemblyScript-garbage", func(t testing.TB) []byte {
 		return asc(t, "assemblyscript/testdata/garbage/plugin.ts", abi.Manifest{Name: "garbage"})

@@ -89,6 +89,7 @@ func inEach(t *testing.T, test func(t *testing.T, behave behaving)) {
 			return asc(t, "assemblyscript/testdata/behave/plugin.ts", m)
 		}},
 		{"rust", func(t testing.TB, m abi.Manifest) []byte { return built(t, "rust", "rust/testdata/behave.rs", m) }},
+		{"zig", func(t testing.TB, m abi.Manifest) []byte { return built(t, "zig", "zig/testdata/behave.zig", m) }},
 	} {
 		t.Run(b.language, func(t *testing.T) { test(t, b) })
 	}

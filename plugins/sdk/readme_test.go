@@ -23,6 +23,7 @@ func TestREADME(t *testing.T) {
 			}
 		}},
 		{"rust", "rust", "src/lib.rs", "cd users && ${CARGO:-cargo} test --quiet", func(t *testing.T) { example(t, "rust", "by-country") }},
+		{"zig", "zig", "plugin.zig", "cd users && ${ZIG:-zig} test plugin.zig", func(t *testing.T) { example(t, "zig", "by-country") }},
 	} {
 		t.Run(x.language, func(t *testing.T) {
 			x.needs(t)

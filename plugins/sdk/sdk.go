@@ -11,7 +11,7 @@ import (
 // The names of the files below new end in .txt, so that they are no part of this module. In them {{name}} is the
 // plugin's name, {{Name}} the same at the start of a sentence, {{sdk}} what the manifest says of the SDK.
 //
-//go:embed go/foldrun.go c/foldrun.h rust/foldrun.rs assemblyscript/foldrun.ts all:new
+//go:embed go/foldrun.go c/foldrun.h rust/foldrun.rs assemblyscript/foldrun.ts zig/foldrun.zig all:new
 var files embed.FS
 
 // A Language is one that plugins may be written in.
@@ -28,6 +28,7 @@ var Languages = []Language{
 	{"c", "c 1", "c/foldrun.h", "foldrun.h"},
 	{"rust", "rust 1", "rust/foldrun.rs", "src/foldrun.rs"},
 	{"as", "assemblyscript 1", "assemblyscript/foldrun.ts", "foldrun.ts"},
+	{"zig", "zig 1", "zig/foldrun.zig", "foldrun.zig"},
 }
 
 // A File is one file of a project.
