@@ -287,14 +287,16 @@ func (db *DB) write(state *State) error {
 	if c.stage.dropPoints {
 		w.DeleteRange(appendPointKey(nil, 0), []byte{kindPoint + 1}, nil)
 	}
-	err := c.stage.each(func(x *write) error {
-		if x.deletes() {
-			return w.Delete(c.stage.at(x.key), nil)
+	for _, all := range c.stage.lists {
+		err := c.stage.each(all, func(x *write) error {
+			if x.deletes() {
+				return w.Delete(c.stage.at(x.key), nil)
+			}
+			return w.Set(c.stage.at(x.key), c.stage.at(x.value), nil)
+		})
+		if err != nil {
+			return err
 		}
-		return w.Set(c.stage.at(x.key), c.stage.at(x.value), nil)
-	})
-	if err != nil {
-		return err
 	}
 	return db.commitBatch(w)
 }

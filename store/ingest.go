@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"sync"
+	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/objstorage/objstorageprovider"
@@ -33,84 +35,70 @@ func (db *DB) ingest(state *State) error {
 	return err
 }
 
-// tables writes what is staged, the state first, into tables that do not overlap. They are on disk when it returns.
+// tables writes what is staged, the state first, into tables that do not overlap, two at a time: while one waits for the
+// disk, the other goes on. They are on disk when it returns.
+//
+// A table is of one kind, but that the state's has the points: where the keys of a kind only grow, as the lineages of an
+// event log do, its tables overlap no others and need no compaction.
 func (db *DB) tables(state *State) (paths []string, err error) {
-	t := cutter{db: db, limit: db.env.Memory.Memtable / 2, kind: kindPoint} // the state's table is that of the points
 	c := &db.commit
 	c.buf = state.append(c.buf[:0])
-	if err = t.set(keyState, c.buf); err == nil {
-		err = c.stage.each(func(w *write) error {
-			key := c.stage.at(w.key)
-			if key[0] != t.kind {
-				if err := t.end(); err != nil {
-					return err
-				}
-				t.kind = key[0]
+	todo := c.stage.cut(int(db.env.Memory.Memtable / 2))
+	paths = make([]string, len(todo))
+	errs := make([]error, len(todo))
+	var next atomic.Int32
+	var all sync.WaitGroup
+	for range min(2, len(todo)) {
+		all.Go(func() {
+			for i := int(next.Add(1)) - 1; i < len(todo); i = int(next.Add(1)) - 1 {
+				paths[i] = db.dir.fs.PathJoin(db.path, fmt.Sprintf("%d%s", i, runSuffix))
+				errs[i] = db.table(paths[i], todo[i], i == 0)
 			}
-			if w.deletes() {
-				return t.delete(key)
-			}
-			return t.set(key, c.stage.at(w.value))
 		})
 	}
-	return t.paths, errors.Join(err, t.end())
+	all.Wait()
+	return paths, errors.Join(errs...)
 }
 
-// cutter is a sorted sequence of keys, cut into tables of about limit bytes, each of one kind: where the keys of a kind only
-// grow, as the lineages of an event log do, its tables overlap no others and need no compaction.
-type cutter struct {
-	db    *DB
-	limit int64
-	kind  byte
-	w     *sstable.Writer
-	size  int64 // of w
-	paths []string
-}
-
-func (t *cutter) set(key, value []byte) error {
-	if err := t.room(len(key) + len(value)); err != nil {
+// table writes one table, synced.
+func (db *DB) table(path string, all []write, first bool) error {
+	f, err := diskFS{db.dir.fs, db}.Create(path, vfs.WriteCategoryUnspecified)
+	if err != nil {
 		return err
 	}
-	return t.w.Set(key, value)
-}
-
-func (t *cutter) delete(key []byte) error {
-	if err := t.room(len(key)); err != nil {
-		return err
+	f = vfs.NewSyncingFile(f, vfs.SyncingFileOptions{BytesPerSync: 512 * kib})
+	w := sstable.NewWriter(objstorageprovider.NewFileWritable(f), db.tableOptions)
+	c := &db.commit
+	if first {
+		err = w.Set(keyState, c.buf)
 	}
-	return t.w.Delete(key)
+	if err == nil {
+		err = c.stage.each(all, func(x *write) error {
+			if x.deletes() {
+				return w.Delete(c.stage.at(x.key))
+			}
+			return w.Set(c.stage.at(x.key), c.stage.at(x.value))
+		})
+	}
+	return errors.Join(err, w.Close())
 }
 
-// room has w be a table with room for so many bytes.
-func (t *cutter) room(n int) error {
-	if t.w != nil && t.size+int64(n) > t.limit {
-		if err := t.end(); err != nil {
-			return err
+// cut cuts the lists, which are sorted, into pieces of about so many bytes. The first is that of the points, which may be
+// empty.
+func (s *staged) cut(limit int) (pieces [][]write) {
+	pieces = append(pieces, s.lists[listPoint])
+	for _, all := range s.lists[listPoint+1:] {
+		for len(all) > 0 {
+			n, size := 0, 0
+			for n < len(all) && (n == 0 || size < limit) {
+				size += int(all[n].key.n + all[n].value.n)
+				n++
+			}
+			pieces = append(pieces, all[:n])
+			all = all[n:]
 		}
 	}
-	if t.w == nil {
-		path := t.db.dir.fs.PathJoin(t.db.path, fmt.Sprintf("%d%s", len(t.paths), runSuffix))
-		f, err := diskFS{t.db.dir.fs, t.db}.Create(path, vfs.WriteCategoryUnspecified)
-		if err != nil {
-			return err
-		}
-		f = vfs.NewSyncingFile(f, vfs.SyncingFileOptions{BytesPerSync: 512 * kib})
-		t.paths = append(t.paths, path)
-		t.w = sstable.NewWriter(objstorageprovider.NewFileWritable(f), t.db.tableOptions)
-		t.size = 0
-	}
-	t.size += int64(n)
-	return nil
-}
-
-// end finishes the table in hand, synced.
-func (t *cutter) end() error {
-	if t.w == nil {
-		return nil
-	}
-	w := t.w
-	t.w = nil
-	return w.Close()
+	return pieces
 }
 
 // removeRuns removes the tables that a crash left on their way.

@@ -1,5 +1,10 @@
 package store
 
+import (
+	"context"
+	"time"
+)
+
 // Metrics are what Pebble and the store count of one open generation, since it was opened.
 type Metrics struct {
 	DiskBytes      uint64  // all of its files
@@ -39,4 +44,30 @@ func (db *DB) Metrics() (Metrics, bool) {
 		Memtables:      m.MemTable.Size,
 		Cache:          CacheMetrics{m.BlockCache.Size, m.BlockCache.Hits, m.BlockCache.Misses},
 	}, true
+}
+
+// Settle writes what is in memory to tables and waits until no compaction runs: what the store takes to be at rest is then
+// spent. It is for measurements.
+func (db *DB) Settle(ctx context.Context) error {
+	db.closeMu.RLock()
+	defer db.closeMu.RUnlock()
+	if db.closed {
+		return ErrClosed
+	}
+	if err := db.pebble.Flush(); err != nil {
+		return err
+	}
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for quiet := 0; quiet < 5; quiet++ {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		if db.pebble.Metrics().Compact.NumInProgress > 0 {
+			quiet = 0
+		}
+	}
+	return nil
 }

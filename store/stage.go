@@ -3,7 +3,9 @@ package store
 import (
 	"bytes"
 	"encoding/binary"
+	"runtime"
 	"slices"
+	"sync"
 )
 
 // The lists of what is staged, in the order of their kinds.
@@ -28,10 +30,9 @@ type staged struct {
 	due   int64 // the earliest time that is staged for the expiry queue, 0 = none is
 	aging int64 // the earliest that is staged for the aging queue, 0 = none is
 	undo  mark
-	spare []write // a list that is not in use
+	spare [lists][]write // memory for order
 
 	dropPoints bool // the points go: the commit is a rewind
-	touched    byte // what each read ahead: it means nothing
 }
 
 // write is one key to set or to delete: views into staged.slab.
@@ -156,17 +157,28 @@ func (s *staged) isDue(state *State) bool {
 
 // sort puts every list in key order, with the newest write of each key only.
 func (s *staged) sort() {
+	var all sync.WaitGroup
 	for i := range s.lists {
-		s.lists[i] = s.sorted(s.lists[i])
+		if len(s.lists[i]) < longList {
+			s.lists[i] = s.sorted(i)
+			continue
+		}
+		all.Go(func() { s.lists[i] = s.sorted(i) })
 	}
+	all.Wait()
 }
 
-func (s *staged) sorted(all []write) []write {
+func (s *staged) sorted(i int) []write {
+	all := s.lists[i]
 	if len(all) < 2 {
 		return all
 	}
 	s.heads(all)
-	all = s.order(all)
+	if len(all) < longList || slices.IsSortedFunc(all, s.compare) {
+		slices.SortFunc(all, s.compare)
+	} else {
+		all, s.spare[i] = s.order(all, s.spare[i]), all
+	}
 	n := 0
 	for i := range all {
 		if i+1 < len(all) && all[i].head == all[i+1].head && bytes.Equal(s.at(all[i].key), s.at(all[i+1].key)) {
@@ -178,14 +190,12 @@ func (s *staged) sorted(all []write) []write {
 	return all[:n]
 }
 
-// order sorts a list whose heads are set. A long one is first dealt out by the first two bytes of the heads, into pieces that
-// fit a processor's cache.
-func (s *staged) order(all []write) []write {
-	const long = 1 << 14
-	if len(all) < long || slices.IsSortedFunc(all, s.compare) {
-		slices.SortFunc(all, s.compare)
-		return all
-	}
+// longList is how long a list is that is worth more than sorting in place.
+const longList = 1 << 14
+
+// order returns a list, whose heads are set, sorted, in the memory of spare if that is enough. It is first dealt out by the
+// first two bytes of the heads, into pieces that fit a processor's cache.
+func (s *staged) order(all, spare []write) []write {
 	starts := make([]uint32, 1<<16+1)
 	for i := range all {
 		starts[all[i].head>>48+1]++
@@ -193,14 +203,13 @@ func (s *staged) order(all []write) []write {
 	for i := range 1 << 16 {
 		starts[i+1] += starts[i]
 	}
-	dealt := append(s.spare[:0], all...)
+	dealt := append(spare[:0], all...)
 	for i := range all {
 		at := &starts[all[i].head>>48]
 		dealt[*at] = all[i]
 		*at++
 	}
-	s.spare = all // now starts[i] is where the piece of i ends
-	from := uint32(0)
+	from := uint32(0) // starts[i] is now where the piece of i ends
 	for _, to := range starts[:1<<16] {
 		if to-from > 1 {
 			slices.SortFunc(dealt[from:to], s.compare)
@@ -224,22 +233,22 @@ func (s *staged) compare(x, y write) int {
 	return int(int64(x.key.off) - int64(y.key.off))
 }
 
-// each calls f for every write, list by list. It touches what comes next ahead, a few at once: sorted, they lie all over
-// the slab, and the waits for memory then overlap.
-func (s *staged) each(f func(w *write) error) error {
+// each calls f for each of some writes. It touches what comes next ahead, a few at once: sorted, they lie all over the slab,
+// and the waits for memory then overlap.
+func (s *staged) each(all []write, f func(w *write) error) error {
 	const ahead = 16
-	for i := range s.lists {
-		for block := range slices.Chunk(s.lists[i], ahead) {
-			for j := range block {
-				s.touched += s.slab[block[j].key.off]
-				if w := &block[j]; w.value.n > 64 {
-					s.touched += s.slab[w.value.off+64]
-				}
+	touched := byte(0)
+	defer func() { runtime.KeepAlive(touched) }()
+	for block := range slices.Chunk(all, ahead) {
+		for j := range block {
+			touched += s.slab[block[j].key.off]
+			if w := &block[j]; w.value.n > 64 {
+				touched += s.slab[w.value.off+64]
 			}
-			for j := range block {
-				if err := f(&block[j]); err != nil {
-					return err
-				}
+		}
+		for j := range block {
+			if err := f(&block[j]); err != nil {
+				return err
 			}
 		}
 	}

@@ -94,8 +94,14 @@ func (b *broker) fill(tb testing.TB, bucket string, n int) {
 	if _, err := b.js.CreateKeyValue(ctx, jetstream.KeyValueConfig{Bucket: bucket}); err != nil {
 		tb.Fatal(err)
 	}
+	b.publish(tb, bucket, n, 0)
+}
+
+// publish puts every key once. The values are those of a round: another round's are others.
+func (b *broker) publish(tb testing.TB, bucket string, n, round int) {
+	tb.Helper()
 	for i := range n {
-		if _, err := b.js.PublishAsync(fmt.Sprintf("$KV.%s.key-%012d", bucket, i), value(i), jetstream.WithStallWait(time.Minute)); err != nil {
+		if _, err := b.js.PublishAsync(fmt.Sprintf("$KV.%s.key-%012d", bucket, i), value(i+round*n), jetstream.WithStallWait(time.Minute)); err != nil {
 			tb.Fatal(err)
 		}
 	}
@@ -106,15 +112,15 @@ func (b *broker) fill(tb testing.TB, bucket string, n int) {
 	}
 }
 
-// value returns 128 bytes that depend on i: eight of them, in another order than the keys, are what rekey keys by.
+// value returns 128 bytes, or as many as -size says, that depend on i: eight of them, in another order than the keys, are what rekey keys by.
 func value(i int) []byte {
 	x := uint64(i)*0x9e3779b97f4a7c15 + 1
-	v := strconv.AppendUint(make([]byte, 0, 144), x, 36)
-	for len(v) < 128 {
+	v := strconv.AppendUint(make([]byte, 0, *size+16), x, 36)
+	for len(v) < *size {
 		x ^= x << 13
 		x ^= x >> 7
 		x ^= x << 17
 		v = strconv.AppendUint(v, x, 36)
 	}
-	return v[:128]
+	return v[:*size]
 }

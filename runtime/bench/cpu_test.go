@@ -48,6 +48,11 @@ func (b *broker) measure(n int, f func()) cost {
 	return cost{n, time.Since(wall), cpu() - own, cpuOf(b.pid) - its}
 }
 
+// and adds what went on with the same updates.
+func (c cost) and(x cost) cost {
+	return cost{c.n, c.wall + x.wall, c.client + x.client, c.broker + x.broker}
+}
+
 func (c cost) rate() float64        { return float64(c.n) / c.wall.Seconds() }
 func (c cost) clientMicro() float64 { return float64(c.client.Microseconds()) / float64(c.n) }
 func (c cost) brokerMicro() float64 { return float64(c.broker.Microseconds()) / float64(c.n) }
