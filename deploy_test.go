@@ -161,3 +161,20 @@ func TestDashboard(t *testing.T) {
 		t.Errorf("only %d queries", queries)
 	}
 }
+
+// TestUnit holds the unit and the image to the program: the commands and flags that they use are there, and what they set
+// aside is what the documents say.
+func TestUnit(t *testing.T) {
+	unit, image := read(t, "deploy/foldrun.service"), read(t, "deploy/Containerfile")
+	for _, x := range []struct{ text, want string }{
+		{unit, "ExecStart=/usr/local/bin/foldrun run -c /etc/foldrun/foldrun.toml --log-format json\n"},
+		{unit, "ExecReload=/bin/kill -HUP $MAINPID\n"}, {unit, "User=foldrun\n"}, {unit, "StateDirectory=foldrun\n"}, {unit, "LimitNOFILE="},
+		{image, "USER 65532:65532\n"}, {image, "CGO_ENABLED=0 go build "}, {image, `CMD ["run", "-c", "/etc/foldrun/foldrun.toml", "--log-format", "json"]`},
+		{read(t, "go.mod"), "go " + strings.TrimSuffix(strings.TrimPrefix(regexp.MustCompile(`golang:[0-9.]+`).FindString(image), "golang:"), ".0")},
+		{read(t, "cmd/foldrun/log.go"), `"log-format"`},
+	} {
+		if !strings.Contains(x.text, x.want) {
+			t.Errorf("%q is not there", x.want)
+		}
+	}
+}
