@@ -4,6 +4,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/foldrun/foldrun/client"
+	"github.com/foldrun/foldrun/client/natsdoor"
 	"github.com/foldrun/foldrun/runtime"
 	"github.com/foldrun/foldrun/runtime/source"
 )
@@ -37,51 +39,68 @@ func (a *tally) add(took time.Duration, stale, early bool) {
 	}
 }
 
-// TestReadYourWrites has several clients put and then read, at the seq that the put returned. Half of the keys lie outside
-// the fold's filter, half of the reads give the incarnation.
+// TestReadYourWrites has several clients put and then read, at the seq that the put returned: half of them over HTTP, half over
+// NATS, where two replicas answer. Half of the keys lie outside the fold's filter, half of the reads give the incarnation.
 func TestReadYourWrites(t *testing.T) {
 	f := newFollow(t, "echo", nil)
 	created := f.created()
 	f.until("the first commit", func(s runtime.Status) bool { return s.CaughtUp })
+	other, start := f.twin(nil)
+	start()
+	f.overNATS("one", f.Fold)
+	f.overNATS("two", other)
+	f.shared("one", "two")
+	doors := []string{"HTTP", "NATS"}
 	kinds := map[string]*tally{}
-	for _, place := range []string{"a", "z"} {
-		for _, given := range []bool{false, true} {
-			kinds[fmt.Sprint(place, given)] = new(tally)
+	for _, door := range doors {
+		for _, place := range []string{"a", "z"} {
+			for _, given := range []bool{false, true} {
+				kinds[fmt.Sprint(door, place, given)] = new(tally)
+			}
 		}
 	}
 	const clients = 4
 	var all sync.WaitGroup
 	for n := range clients {
 		all.Go(func() {
+			door, who := doors[n%2], f.who
+			if door == "NATS" {
+				who = natsdoor.New(f.nc, natsdoor.Subject)
+			}
 			for i := range *reads / clients {
 				place, given := []string{"a", "z"}[i%2], i/2%2 == 0
 				want := client.AtLeast{Wait: patience}
 				if given {
 					want.Incarnation = created
 				}
-				f.putAndRead(kinds[fmt.Sprint(place, given)], fmt.Sprintf("%s.%d.%d", place, n, i%6), fmt.Sprint(i), want)
+				f.putAndRead(kinds[fmt.Sprint(door, place, given)], who, fmt.Sprintf("%s.%d.%d", place, n, i%6), fmt.Sprint(i), want)
 			}
 		})
 	}
 	all.Wait()
-	for _, place := range []string{"a", "z"} {
-		for _, given := range []bool{false, true} {
-			k := kinds[fmt.Sprint(place, given)]
-			slices.Sort(k.took)
-			t.Logf("in the filter: %-5v incarnation given: %-5v %d reads, p50 %s, p99 %s, longest %s; stale %d, without min_seq %d", place == "a", given,
-				len(k.took), k.took[len(k.took)/2], k.took[len(k.took)*99/100], k.took[len(k.took)-1], k.stale, k.early)
-			if k.stale > 0 || len(k.took) != *reads/4 {
-				t.Errorf("%d of %d reads are stale", k.stale, len(k.took))
-			}
+	n := 0
+	for _, name := range slices.Sorted(maps.Keys(kinds)) {
+		k := kinds[name]
+		slices.Sort(k.took)
+		n += len(k.took)
+		t.Logf("%s, in the filter: %-5v incarnation given: %-5v %d reads, p50 %s, p99 %s, longest %s; stale %d, without min_seq %d", name[:4], name[4] == 'a',
+			name[5:], len(k.took), k.took[len(k.took)/2], k.took[len(k.took)*99/100], k.took[len(k.took)-1], k.stale, k.early)
+		if k.stale > 0 {
+			t.Errorf("%d of %d reads are stale", k.stale, len(k.took))
 		}
 	}
-	if s := f.Status(); s.Code != "" || s.Source.Sessions != 1 {
-		t.Errorf("%+v", s)
+	if n != *reads {
+		t.Errorf("%d reads, not %d", n, *reads)
+	}
+	for _, fold := range []*runtime.Fold{f.Fold, other} {
+		if s := fold.Status(); s.Code != "" || s.Source.Sessions != 1 {
+			t.Errorf("%+v", s)
+		}
 	}
 }
 
 // putAndRead puts a value and reads it, without and with the seq.
-func (f *follow) putAndRead(k *tally, key, value string, want client.AtLeast) {
+func (f *follow) putAndRead(k *tally, who *client.Client, key, value string, want client.AtLeast) {
 	expected := value
 	if strings.HasPrefix(key, "z") {
 		expected = ""
@@ -91,7 +110,7 @@ func (f *follow) putAndRead(k *tally, key, value string, want client.AtLeast) {
 		f.t.Error(err)
 		return
 	}
-	got, at, err := f.read("main", key, client.AtLeast{})
+	got, at, err := f.readBy(who, "main", key, client.AtLeast{})
 	if err != nil {
 		f.t.Error(err)
 		return
@@ -99,7 +118,7 @@ func (f *follow) putAndRead(k *tally, key, value string, want client.AtLeast) {
 	early := got != expected || at.Seq < seq
 	want.Seq = seq
 	began := time.Now()
-	got, at, err = f.read("main", key, want)
+	got, at, err = f.readBy(who, "main", key, want)
 	if err != nil {
 		f.t.Errorf("%s: %v", key, err)
 		return

@@ -43,7 +43,14 @@ type follow struct {
 // newFollow runs a fold of a test module, whose options change changes.
 func newFollow(t *testing.T, module string, change func(*runtime.FoldOptions)) *follow {
 	t.Helper()
-	server, err := embedded.Start(embedded.Options{StoreDir: t.TempDir()})
+	return newFollowAt(t, embedded.Options{}, module, change)
+}
+
+// newFollowAt is newFollow with a server of its own kind.
+func newFollowAt(t *testing.T, at embedded.Options, module string, change func(*runtime.FoldOptions)) *follow {
+	t.Helper()
+	at.StoreDir = t.TempDir()
+	server, err := embedded.Start(at)
 	check(t, err)
 	t.Cleanup(server.Stop)
 	f := &follow{t: t}
@@ -129,7 +136,11 @@ func (f *follow) until(what string, ok func(runtime.Status) bool) {
 
 // read reads a key, and returns its value, "" where it has none, with the position.
 func (f *follow) read(index, key string, want client.AtLeast) (string, client.Position, error) {
-	p, err := f.who.Get(f.t.Context(), "f", index, []byte(key), client.Range{AtLeast: want})
+	return f.readBy(f.who, index, key, want)
+}
+
+func (f *follow) readBy(who *client.Client, index, key string, want client.AtLeast) (string, client.Position, error) {
+	p, err := who.Get(f.t.Context(), "f", index, []byte(key), client.Range{AtLeast: want})
 	var refused *client.Error
 	switch {
 	case errors.Is(err, client.ErrNotFound) && errors.As(err, &refused):
