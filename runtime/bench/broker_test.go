@@ -24,14 +24,14 @@ const brokerDir = "FOLDRUN_BENCH_BROKER"
 
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(brokerDir); dir != "" {
-		serve(dir)
+		beBroker(dir)
 		return
 	}
 	os.Exit(m.Run())
 }
 
-// serve runs the broker until its standard input ends.
-func serve(dir string) {
+// beBroker runs the broker until its standard input ends.
+func beBroker(dir string) {
 	s, err := embedded.Start(embedded.Options{StoreDir: dir})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
