@@ -27,6 +27,10 @@ func TestMain(m *testing.M) {
 		beBroker(dir)
 		return
 	}
+	if url := os.Getenv(victimOf); url != "" {
+		victim(url)
+		return
+	}
 	os.Exit(m.Run())
 }
 
