@@ -14,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/micro"
 
+	"github.com/foldrun/foldrun/runtime"
 	"github.com/foldrun/foldrun/runtime/query"
 )
 
@@ -81,7 +82,7 @@ func NewNATS(o Options, nc *nats.Conn, subject string) *NATSDoor {
 // connection.
 func (d *NATSDoor) Run(ctx context.Context) error {
 	defer d.nc.Close()
-	self, err := micro.AddService(d.nc, d.config("foldrun", "indexes of NATS JetStream"))
+	self, err := micro.AddService(d.nc, d.config("foldrun", "indexes of NATS JetStream", d.stats))
 	if err != nil {
 		return fmt.Errorf("serve: NATS: %w", err)
 	}
@@ -133,12 +134,12 @@ func (d *NATSDoor) end(self micro.Service) {
 
 var semver = regexp.MustCompile(`^v?([0-9]+\.[0-9]+\.[0-9]+(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?)$`)
 
-func (d *NATSDoor) config(name, description string) micro.Config {
+func (d *NATSDoor) config(name, description string, stats micro.StatsHandler) micro.Config {
 	version := "0.0.0" // of a build that has none
 	if v := semver.FindStringSubmatch(d.opt.Version); v != nil {
 		version = v[1]
 	}
-	return micro.Config{Name: name, Version: version, Description: description, QueueGroup: "foldrun", StatsHandler: d.stats,
+	return micro.Config{Name: name, Version: version, Description: description, QueueGroup: "foldrun", StatsHandler: stats,
 		Metadata: map[string]string{"instance": d.opt.Instance, "foldrun": d.opt.Version, "instance_subject": InstanceSubject(d.subject, d.opt.Instance)}}
 }
 
@@ -191,7 +192,7 @@ func (d *NATSDoor) settle(ctx context.Context, f Fold) {
 	joined := d.groups[f.Name()] != nil
 	switch should := joins(f, joined); {
 	case should && !joined:
-		if err := d.join(ctx, f.Name()); err != nil {
+		if err := d.join(ctx, f); err != nil {
 			d.refused.warn("queries over NATS are not answered", "fold", f.Name(), "err", err)
 		}
 	case !should && joined:
@@ -200,8 +201,10 @@ func (d *NATSDoor) settle(ctx context.Context, f Fold) {
 	}
 }
 
-func (d *NATSDoor) join(ctx context.Context, fold string) error {
-	s, err := micro.AddService(d.nc, d.config("foldrun-"+fold, "the indexes of the fold "+fold))
+func (d *NATSDoor) join(ctx context.Context, f Fold) error {
+	fold := f.Name()
+	stats := func(*micro.Endpoint) any { return newStanding(f.Status()) }
+	s, err := micro.AddService(d.nc, d.config("foldrun-"+fold, "the indexes of the fold "+fold, stats))
 	if err != nil {
 		return err
 	}
@@ -248,16 +251,17 @@ type natsStanding struct {
 	Generation  string `json:"generation,omitempty"`
 }
 
-// stats is the data of an endpoint's statistics: all of the door at that of the instance's status.
-func (d *NATSDoor) stats(e *micro.Endpoint) any {
-	if e.Subject != d.subject+".status" {
-		return nil
-	}
+// stats is the data of the statistics of the instance's endpoints: all that the door counts.
+func (d *NATSDoor) stats(*micro.Endpoint) any {
 	all := natsStats{Requests: d.requests.Load(), Errors: d.failed.Load(), Dropped: d.dropped.Load(), Folds: []natsStanding{}}
 	for _, s := range d.server.query.Status() {
-		all.Folds = append(all.Folds, natsStanding{s.Name, s.State, s.Code, s.Seq, s.Created, s.Generation})
+		all.Folds = append(all.Folds, newStanding(s))
 	}
 	return all
+}
+
+func newStanding(s runtime.Status) natsStanding {
+	return natsStanding{s.Name, s.State, s.Code, s.Seq, s.Created, s.Generation}
 }
 
 // places admits requests. Those that are admitted are bounded in number and size.
