@@ -169,3 +169,27 @@ func TestUnregistered(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestGrowth: records that are each a little longer than the last do not use up the memory, with a config that stays, too.
+func TestGrowth(t *testing.T) { inEach(t, growth) }
+
+func growth(t *testing.T, behave behaving) {
+	m := compile(t, behave.wasm(t, "main"), plugin.Options{Memory: 16 << 20, Config: []byte(`{"wanted":"kept"}`)})
+	u := &abi.Updates{}
+	for n := 0; n < 2<<20; n += 60 << 10 {
+		first := uint32(len(u.Headers))
+		u.Headers = append(u.Headers, abi.Header{Name: u.AppendString("X-Long"), Value: u.Append(bytes.Repeat([]byte("x"), n))})
+		put(u, "k", []byte("config"))
+		last := &u.Records[u.Len()-1]
+		last.Header, last.Headers = first, 1
+	}
+	got, stats := transform(t, m, u)
+	for i, v := range got {
+		if v != `0 "config"="kept";` {
+			t.Errorf("record %d: %.200s", i, v)
+		}
+	}
+	if stats.Instances != 1 {
+		t.Errorf("%d instances were needed", stats.Instances)
+	}
+}

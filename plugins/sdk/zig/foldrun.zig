@@ -210,7 +210,9 @@ fn arenaOf(min: usize) ?Region {
     if (min > most) return null;
     const adjoin = low == 0 and region.len > 0 and @intFromPtr(arena.ptr) + arena.len == @intFromPtr(region.ptr);
     var have: Region = if (adjoin) arena.ptr[0 .. arena.len + region.len] else &.{};
-    const want = std.mem.alignForward(usize, @max(min, 1), page);
+    // One that cannot grow in place leaves the old one behind: by halves, so that all that is left is not much more.
+    const least = if (adjoin) min else @max(min, arena.len + arena.len / 2);
+    const want = std.mem.alignForward(usize, @max(least, 1), page);
     if (have.len < want) have = claim(have, want - have.len) orelse return null;
     if (have.len < want) have = claim(&.{}, want) orelse return null; // memory had grown, by another's hand
     arena = have[0..want];
@@ -221,8 +223,8 @@ fn arenaOf(min: usize) ?Region {
     return arena;
 }
 
-/// n bytes of scratch, not cleared, valid until the call ends. Without memory it traps, and the host judges the record at
-/// hand by itself.
+/// n bytes of scratch, valid until the call ends. They are not cleared: write all of what is emitted, or it differs from time to
+/// time. Without memory it traps, and the host judges the record at hand by itself.
 pub fn alloc(n: usize) []align(8) u8 {
     const at = std.mem.alignForward(usize, top, 8);
     if (at > region.len or n > region.len - at) return more(n);
