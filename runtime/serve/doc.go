@@ -1,5 +1,5 @@
 // Package serve answers queries over HTTP: it translates between requests and package query, which reads. A Door looks at
-// who asks, and hands the request to the Server of what that caller may see and do.
+// who asks, and hands the request to the Server of what that caller may see and do. A NATSDoor has a Server answer over NATS.
 //
 //	GET /v1/status                        what the process and its folds know of themselves
 //	GET /v1/folds/F/indexes/I/get         the rows of some keys
