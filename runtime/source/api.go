@@ -168,9 +168,14 @@ type consumer struct {
 	name, filter string
 	after        uint64 // seq
 	headersOnly  bool
+	latest       bool // the last message of each subject, wherever it lies
 }
 
 func (s *Source) createConsumer(ctx context.Context, info *streamInfo, c consumer) error {
+	policy, first := jetstream.DeliverByStartSequencePolicy, c.after+1
+	if c.latest {
+		policy, first = jetstream.DeliverLastPerSubjectPolicy, 0
+	}
 	threshold := time.Minute
 	if limit := info.Config.ConsumerLimits.InactiveThreshold; limit > 0 {
 		threshold = min(threshold, limit)
@@ -182,8 +187,8 @@ func (s *Source) createConsumer(ctx context.Context, info *streamInfo, c consume
 	}{s.opts.Stream, jetstream.ConsumerConfig{
 		Name:              c.name,
 		AckPolicy:         jetstream.AckNonePolicy,
-		DeliverPolicy:     jetstream.DeliverByStartSequencePolicy,
-		OptStartSeq:       c.after + 1,
+		DeliverPolicy:     policy,
+		OptStartSeq:       first,
 		FilterSubject:     c.filter,
 		HeadersOnly:       c.headersOnly,
 		MemoryStorage:     true,

@@ -18,12 +18,14 @@ type listing struct {
 	upTo    uint64
 	batch   *Batch
 	f       func() error
+	latest  bool   // whole messages, and with the subject as the key only the last of each
 	last    uint64 // what was listed up to
 
 	// of the session that is under way
 	consumer string
 	inbox    string
 	open     int    // messages that the last pull may still bring
+	bytes    int    // that a pull may bring, of whole messages
 	came     uint64 // the consumer's sequence of the last message
 }
 
@@ -42,11 +44,22 @@ const listingTries = 5
 // It ends only when the server has said that it looked at everything up to upTo: a replica that lags behind the leader
 // would otherwise pass for a stream that lost its tail.
 func (s *Source) List(ctx context.Context, upTo uint64, b *Batch, f func() error) error {
+	return s.list(ctx, &listing{upTo: upTo, batch: b, f: f})
+}
+
+// Latest is List of whole messages, and of those only the last of each source key. One whose key changes meanwhile may
+// be missing: its last message is then beyond upTo.
+func (s *Source) Latest(ctx context.Context, upTo uint64, b *Batch, f func() error) error {
+	return s.list(ctx, &listing{upTo: upTo, batch: b, f: f, latest: true})
+}
+
+func (s *Source) list(ctx context.Context, l *listing) error {
 	st := s.Status()
-	l := &listing{Source: s, recorder: recorder{prefix: st.Prefix, byMessage: s.opts.KeyingMessage}, filter: st.Filter,
-		created: st.Created, upTo: upTo, batch: b, f: f}
-	b.Reset()
-	b.TTL = st.TTL
+	l.Source, l.recorder = s, recorder{prefix: st.Prefix, byMessage: s.opts.KeyingMessage}
+	l.filter, l.created = st.Filter, st.Created
+	l.bytes = max(s.opts.PullBytes, int(s.nc.MaxPayload())+64<<10)
+	l.batch.Reset()
+	l.batch.TTL = st.TTL
 	pause := backoff{next: s.pace.backoff}
 	for tries := 0; ; tries++ {
 		was := l.last
@@ -103,7 +116,8 @@ func (l *listing) session(ctx context.Context) (err error, done bool) {
 	}
 	defer sub.Unsubscribe()
 	defer l.forgetConsumer(l.consumer)
-	if err := l.createConsumer(ctx, info, consumer{name: l.consumer, filter: l.filter, after: l.last, headersOnly: true}); err != nil {
+	if err := l.createConsumer(ctx, info, consumer{name: l.consumer, filter: l.filter, after: l.last, headersOnly: !l.latest,
+		latest: l.latest && !l.byMessage}); err != nil {
 		return err, false
 	}
 	// The stream may have been made anew before the consumer. From here on that would end the consumer.
@@ -145,6 +159,9 @@ func (l *listing) fits(info *streamInfo) (err error, done bool) {
 func (l *listing) pull() error {
 	l.open = listingPull
 	body := fmt.Appendf(nil, `{"batch":%d,"expires":%d,"idle_heartbeat":%d}`, listingPull, 3*l.opts.Heartbeat+time.Second, l.opts.Heartbeat)
+	if l.latest {
+		body = fmt.Appendf(body[:len(body)-1], `,"max_bytes":%d}`, l.bytes)
+	}
 	return l.nc.PublishRequest(l.api+"CONSUMER.MSG.NEXT."+l.opts.Stream+"."+l.consumer, l.inbox, body)
 }
 
@@ -171,8 +188,16 @@ func (l *listing) next(ctx context.Context, ch <-chan *nats.Msg, silence *time.T
 
 // control takes the status of a pull. done is as session's.
 func (l *listing) control(m *nats.Msg) (err error, done bool) {
-	status := m.Header.Get("Status")
+	status, text := m.Header.Get("Status"), m.Header.Get("Description")
 	switch status {
+	case "409":
+		if !strings.Contains(strings.ToLower(text), "exceeds maxbytes") {
+			break
+		}
+		if l.open == listingPull { // not one message fitted
+			l.bytes *= 2
+		}
+		return l.pull(), false
 	case "100":
 		delivered, ok1 := parseUint(m.Header.Get("Nats-Last-Consumer"))
 		scanned, ok2 := parseUint(m.Header.Get("Nats-Last-Stream"))
@@ -186,7 +211,7 @@ func (l *listing) control(m *nats.Msg) (err error, done bool) {
 	case "404", "408":
 		return l.pull(), false
 	}
-	return &reset{"status", strings.TrimSpace(status + " " + m.Header.Get("Description"))}, false
+	return &reset{"status", strings.TrimSpace(status + " " + text)}, false
 }
 
 // message takes one message of the stream. done is as session's.
