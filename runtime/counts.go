@@ -31,6 +31,8 @@ type counter struct {
 	mu sync.Mutex
 	c  Counts
 	f  Figures
+
+	first time.Time // when the first batch was taken in hand
 }
 
 func (c *counter) get() Counts {
@@ -70,6 +72,9 @@ func (c *counter) inFlight(n int32) {
 func (c *counter) transformed(took time.Duration, is, was plugin.Stats) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.first.IsZero() {
+		c.first = time.Now().Add(-took)
+	}
 	c.c.Transform += took
 	c.f.Transform.observe(took.Seconds())
 	c.f.worked(is, was)
@@ -87,6 +92,13 @@ func (c *counter) waited() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.c.Waited++
+}
+
+// sinceFirst returns how many updates were folded, and how long ago the first batch of them was taken in hand.
+func (c *counter) sinceFirst() (updates uint64, took time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.c.Updates, time.Since(c.first)
 }
 
 func (c *counter) swept() {

@@ -21,6 +21,7 @@ type follower struct {
 	counts counter
 	guest  atomic.Int64 // bytes of the module's instances
 	heldAt atomic.Int64 // when everything was folded last before what is under way now, by the server's clock, ns since 1970
+	noted  bool         // what it took to build it is written down; owned by the supervisor
 	over   bool         // quarantine was over the budget that the operator lifted; owned by the committer
 
 	// guarded by Fold.mu

@@ -14,7 +14,7 @@ import (
 // what serves; a rollback needs no gate. Else the fold holds: the old generation serves on until the new one has as much, or an operator decides.
 func (s *supervisor) gate(ctx context.Context) error {
 	g := s.next
-	if !g.caughtUp() {
+	if s.building.ended == nil || !g.caughtUp() {
 		return nil
 	}
 	if s.id.Has(g.db.Generation()) && !s.accepts(g.db.State().Position().Created) && s.cur != nil {

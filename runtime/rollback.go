@@ -170,11 +170,11 @@ func (s *supervisor) apply(ctx context.Context, c command) (refused, failed erro
 		return nil, &Stop{CodeStore, err}
 	}
 	if p.Generation != "" && s.id.Has(p.Generation) {
-		return nil, s.goBack(p, s.differs())
+		return nil, s.goBack(p, s.recipe.differs(s.cur.db.Generation(), s.cur.db.Identity()))
 	}
 	s.grant(s.held, c.accept)
 	s.set(func() { s.held = nil })
-	return nil, s.begin(s.differs())
+	return nil, s.begin(s.recipe.differs(s.cur.db.Generation(), s.cur.db.Identity()))
 }
 
 func (f *Fold) nextName() string {

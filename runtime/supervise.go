@@ -90,7 +90,7 @@ func (s *supervisor) step(ctx context.Context, tick <-chan time.Time) error {
 	if s.serving.follower != nil && s.building.follower == nil && !s.want && s.held == nil {
 		damaged = s.serving.db.Damaged()
 	}
-	if s.building.ended == nil {
+	if s.building.ended == nil && !s.untimed() {
 		tick = nil
 	}
 	select {
@@ -123,10 +123,18 @@ func (s *supervisor) step(ctx context.Context, tick <-chan time.Time) error {
 		s.building.ended = nil
 		return s.failed(ctx, err)
 	case <-tick:
+		if s.untimed() && s.serving.caughtUp() {
+			s.serving.noteBuilt()
+		}
 		return s.gate(ctx)
 	case c := <-s.commands:
 		return s.obey(ctx, c)
 	}
+}
+
+// untimed says whether the fold's first generation is being built, and what that takes is to be written down.
+func (s *supervisor) untimed() bool {
+	return s.serving.ended != nil && s.serving.startSeq == 0 && !s.serving.noted
 }
 
 // end lets what is at work finish.
@@ -237,7 +245,7 @@ func (s *supervisor) resume() error {
 	if err != nil {
 		return err
 	}
-	if s.want = next.Generation != current && (back || s.id.Has(next.Generation)); s.want {
+	if s.want = s.goesOn(next, current, back); s.want {
 		s.set(func() { s.queued = next.Generation })
 		if p.Generation == next.Generation {
 			return s.dir.Return(s.opt.Name) // which was not finished
@@ -293,16 +301,19 @@ func (s *supervisor) upgrade(ctx context.Context) error {
 		return &Stop{CodeStore, err}
 	}
 	var waits error
-	stop := s.differs()
-	switch {
-	case back && s.want: // on the way back there was another upgrade before
-	case back:
+	stop := s.recipe.differs(s.cur.db.Generation(), s.cur.db.Identity())
+	switch s.act(s.standing(back)) {
+	case ActContinue:
+		if !back { // else on the way back there was another upgrade before
+			waits = s.begin(stop)
+		}
+	case ActRolledBack:
 		s.log.Warn("rolled back: what is configured does not serve", "generation", s.cur.db.Generation(), "hint", "foldrun apply "+s.opt.Name)
 		waits = s.rolledBack()
 		if err := s.recall(ctx); err != nil {
 			return &Stop{CodeStore, err}
 		}
-	case s.opt.Upgrade == UpgradeManual && !s.want:
+	case ActWait:
 		waits = &Stop{stop.Code, hint.Error(stop.Err, "foldrun apply %s builds it beside the one that serves; or put the old module and configuration back", s.opt.Name)}
 	default:
 		waits = s.begin(stop)
@@ -314,18 +325,10 @@ func (s *supervisor) upgrade(ctx context.Context) error {
 	return nil
 }
 
-// differs says in what the generation that serves is not the one that is configured.
-func (s *supervisor) differs() *Stop {
-	have, old := s.cur.db.Generation(), s.cur.db.Identity()
-	want, err := s.id.Generation()
-	switch {
-	case err != nil:
-	case s.id.Has(have) && s.id.Lowers(old) != "":
-		err = fmt.Errorf("fold %s: %s: what generation %s holds might have failed under that", s.opt.Name, s.id.Lowers(old), have)
-	default:
-		err = fmt.Errorf("fold %s: its module or configuration makes generation %s, current is %s: %s", s.opt.Name, want, have, old.Differs(s.id))
-	}
-	return &Stop{CodeIdentity, err}
+// standing is how the fold stands, once the generation that serves is open.
+func (s *supervisor) standing(back bool) standing {
+	db := s.cur.db
+	return standing{db.Generation(), db.Identity(), back, s.want, s.accepts(acceptAny)}
 }
 
 // goOn follows the source into the generation that serves, though another one is configured. It reports whether that can
@@ -488,6 +491,7 @@ func (s *supervisor) change(ctx context.Context) error {
 		return &Stop{CodeStore, err}
 	}
 	old, g := s.serving.follower, s.building.follower
+	g.noteBuilt()
 	s.serving, s.building = s.building, running{}
 	s.accept.Store(0)
 	if old != nil {

@@ -113,7 +113,7 @@ func (d *Dir) open(fold, generation string, create *Identity) (*DB, error) {
 	db.opened.Store(true)
 	err = db.load(create)
 	if err == nil && !db.env.ReadOnly {
-		err = db.removeRuns()
+		err = errors.Join(db.removeRuns(), db.describe())
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("store: open %s: %w", db.path, plain(err)), p.Close())

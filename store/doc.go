@@ -16,6 +16,9 @@
 //	folds/NAME/GENERATION/       a Pebble database; GENERATION is the hash of its identity, and -2, -3, … when one of that
 //	                             identity was there already
 //	folds/NAME/GENERATION/*.run  tables on their way into that database; what a crash leaves of them goes with the next open
+//	folds/NAME/GENERATION/module.wasm    the module that makes it
+//	folds/NAME/GENERATION/identity.json  its identity and limits, for who has not the lock: what counts is in the database
+//	folds/NAME/GENERATION/built.json     what it took to build it
 //	folds/NAME/GENERATION.gone/  one that is being removed
 //
 // and a database holds, one byte of kind first, integers big-endian in keys and little-endian in values:

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strconv"
@@ -114,8 +115,15 @@ func generationOf(canonical []byte) string {
 	return hex.EncodeToString(sum[:8])
 }
 
-// Differs names the fields in which two identities differ.
-func (id Identity) Differs(other Identity) string {
+// A Change is a field in which two identities differ, as JSON.
+type Change struct {
+	Field string `json:"field"`
+	Was   string `json:"was"`
+	Is    string `json:"is"`
+}
+
+// Changes returns the fields in which another identity differs from this one, sorted.
+func (id Identity) Changes(other Identity) (all []Change) {
 	fields := func(x Identity) (m map[string]json.RawMessage) {
 		if b, err := x.canonical(); err == nil {
 			json.Unmarshal(b, &m)
@@ -126,12 +134,19 @@ func (id Identity) Differs(other Identity) string {
 		return m
 	}
 	was, is := fields(id), fields(other)
-	var names []string
-	for name := range is {
+	for _, name := range slices.Sorted(maps.Keys(is)) {
 		if string(was[name]) != string(is[name]) {
-			names = append(names, name)
+			all = append(all, Change{name, string(was[name]), string(is[name])})
 		}
 	}
-	slices.Sort(names)
+	return all
+}
+
+// Differs names the fields in which two identities differ.
+func (id Identity) Differs(other Identity) string {
+	var names []string
+	for _, c := range id.Changes(other) {
+		names = append(names, c.Field)
+	}
 	return strings.Join(names, ", ") + " differ"
 }

@@ -69,7 +69,7 @@ func (db *DB) setLimits(l limits) error {
 		return fmt.Errorf("store: limits of %s: %w", db.path, err)
 	}
 	db.limits.Store(&l)
-	return nil
+	return db.describe()
 }
 
 // loadLimits reads the limits.

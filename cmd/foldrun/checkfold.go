@@ -29,19 +29,27 @@ func (k *checker) fold(ctx context.Context, fc config.Fold) {
 		k.problem(err)
 		return
 	}
-	id, err := runtime.Try(ctx, o)
+	peek, err := store.PeekAt(k.config.DataDir, fc.Name)
+	if err != nil { // what is wrong with the directory is told already
+		peek.Current = ""
+	}
+	if errors.Is(err, store.ErrNotDescribed) {
+		k.warn(fmt.Errorf("what is built is not compared with what is configured: %w", err))
+	}
+	plan, err := runtime.PlanFold(ctx, peek, o)
 	if err != nil {
 		k.refused(fc, err)
 		return
 	}
+	id := plan.Configured
 	want, err := id.Generation()
 	if err != nil {
 		k.problem(err)
 		return
 	}
 	k.fact("fold %s: module %s of %s, generation %s", fc.Name, id.Module[:12], counted(len(id.Indexes), "index", "indexes"), want)
-	if have := k.kept[fc.Name]; have.generation != "" && (!store.SameIdentity(have.generation, want) || have.identity != nil && id.Lowers(*have.identity) != "") {
-		k.differs(fc, have, id, want)
+	if plan.Why != nil {
+		k.differs(fc, plan, want)
 	}
 }
 
@@ -105,14 +113,11 @@ func (k *checker) refused(fc config.Fold, err error) {
 }
 
 // differs adds that a fold is not any more what its rows were made with.
-func (k *checker) differs(fc config.Fold, have kept, id store.Identity, want string) {
-	dir := filepath.Join(k.config.DataDir, "folds", fc.Name)
+func (k *checker) differs(fc config.Fold, plan runtime.Plan, want string) {
 	var why string
-	switch old := have.identity; {
-	case old == nil:
-		why = "in which fields was not compared: a foldrun runs on the data directory"
-	case id.Lowers(*old) != "":
-		why = id.Lowers(*old)
+	switch id, old := plan.Configured, plan.Identity; {
+	case id.Lowers(old) != "":
+		why = id.Lowers(old)
 	case old.Module != id.Module:
 		why = fmt.Sprintf("%s; %s has the digest %s, the module before it had %s", old.Differs(id), fc.Module.Path, id.Module, old.Module)
 	default:
@@ -120,12 +125,16 @@ func (k *checker) differs(fc config.Fold, have kept, id store.Identity, want str
 	}
 	p := fc.At()
 	p.Text = fmt.Sprintf("%s: module or configuration make it generation %s, current is %s: %s", runtime.CodeIdentity, want,
-		filepath.Join(dir, have.generation), why)
-	if fc.Upgrade == "manual" {
-		k.coded(runtime.CodeIdentity, p.String(), "foldrun rebuild "+fc.Name+" builds it beside the one that serves; or put the old module and configuration back", true)
-		return
+		filepath.Join(k.config.DataDir, "folds", fc.Name, plan.Current), why)
+	switch plan.Act {
+	case runtime.ActWait, runtime.ActRolledBack:
+		k.coded(runtime.CodeIdentity, p.String(), "foldrun apply "+fc.Name+" builds it beside the one that serves; or put the old module and configuration back", true)
+	case runtime.ActStop:
+		k.coded(runtime.CodeIdentity, p.String(), "foldrun resume "+fc.Name+" --accept-loss builds it without the rows of what the stream holds no more; "+
+			"or put the old module and configuration back", true)
+	default:
+		k.coded(runtime.CodeIdentity, p.String(), "a start builds the new one beside the old one, which serves until that has caught up; or put the old module and configuration back", false)
 	}
-	k.coded(runtime.CodeIdentity, p.String(), "a start builds the new one beside the old one, which serves until that has caught up; or put the old module and configuration back", false)
 }
 
 // quoted is a list of names in quotes.

@@ -73,10 +73,7 @@ func running(ctx context.Context, dir string) (who *client.Client, url string) {
 
 // disk warns of a file system on which folds would pause at once.
 func (k *checker) disk(dir string) {
-	for !isDir(dir) {
-		dir = filepath.Dir(dir)
-	}
-	free, known := freeDisk(dir)
+	free, known := freeDisk(existing(dir))
 	if least := k.config.Store.MinFreeDisk; known && free < least {
 		k.coded(runtime.CodeDiskLow, fmt.Sprintf("data_dir %s: %s: %d MiB are free, less than store.min_free_disk, %d MiB: folds would pause",
 			k.config.DataDir, runtime.CodeDiskLow, free/mib, least/mib), "free space, or lower min_free_disk", false)

@@ -18,8 +18,7 @@ import (
 
 // kept is what the data directory has of a fold.
 type kept struct {
-	generation string          // the one that serves, "" for none
-	identity   *store.Identity // nil where it could not be read
+	generation string // the one that serves, "" for none
 	stream     string
 	created    int64 // of the stream that was folded, ns; 0 = nothing was
 	seq        uint64
@@ -98,8 +97,8 @@ func (k *checker) store(name string) {
 		return
 	}
 	defer db.Close()
-	id, at := db.Identity(), db.State().Position()
-	k.kept[name] = kept{generation, &id, id.Stream, at.Created, at.Seq}
+	at := db.State().Position()
+	k.kept[name] = kept{generation, db.Identity().Stream, at.Created, at.Seq}
 	k.verify(name, db)
 }
 

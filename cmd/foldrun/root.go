@@ -30,6 +30,7 @@ var commands = []func() *cobra.Command{
 	quarantineCommand,
 	reloadCommand,
 	rebuildCommand,
+	planCommand,
 	applyCommand,
 	rollbackCommand,
 	pauseCommand,

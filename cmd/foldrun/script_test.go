@@ -42,7 +42,7 @@ const patience = 30 * time.Second
 //	wait-state FOLD STATE       until the fold is in that state
 //	wait-generation FOLD RE     until the generation that serves matches, and none is built
 //	wait-row FOLD/INDEX KEY     until there is a row of that key
-//	wait-file FILE [TEXT]       until there is such a file, and it holds TEXT
+//	wait-file FILE [TEXT]       until there is such a file, which may be a pattern, and it holds TEXT
 //	free-port VAR               set VAR to a port that nobody listens on
 //	take-port VAR               the same, but this test listens on it
 //	new-token NAME SCOPE FOLDS  make a token: the file tokens gets its line, and NAME.token has it
@@ -276,7 +276,11 @@ func cmdWaitState(ts *testscript.TestScript, neg bool, args []string) {
 func cmdWaitFile(ts *testscript.TestScript, neg bool, args []string) {
 	want(ts, neg, args, 1, 2, "wait-file FILE [TEXT]")
 	until(ts, func() error {
-		b, err := os.ReadFile(ts.MkAbs(args[0]))
+		file := ts.MkAbs(args[0])
+		if all, _ := filepath.Glob(file); len(all) > 0 {
+			file = all[0]
+		}
+		b, err := os.ReadFile(file)
 		if err == nil && len(args) > 1 && !strings.Contains(string(b), args[1]) {
 			err = fmt.Errorf("%s lacks %q", args[0], args[1])
 		}

@@ -1,0 +1,218 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/foldrun/foldrun/abi"
+	"github.com/foldrun/foldrun/config"
+	"github.com/foldrun/foldrun/hint"
+	"github.com/foldrun/foldrun/runtime"
+	"github.com/foldrun/foldrun/runtime/source"
+	"github.com/foldrun/foldrun/store"
+)
+
+func planCommand() *cobra.Command {
+	var path string
+	var asJSON bool
+	c := &cobra.Command{
+		Use:   "plan [FOLD...]",
+		Short: "Say what a start with a configuration would do to each fold",
+		Long: `Say, before anything happens, what a start of foldrun with this configuration would do to each fold, and why: go on with the
+generation that serves, adopt raised limits, build another beside it, or wait for an operator. Of a build it says about how
+long it would take and how much disk, from what the last one took and from what the stream holds now.
+
+It reads what lies in the data directory, whether a foldrun runs on it or not, and changes nothing. Exit 3 if what is
+configured is not what serves, for one of the folds.`,
+		Example: "  foldrun plan -c foldrun.toml\n  foldrun plan users -c next.toml --json",
+		RunE: func(c *cobra.Command, args []string) error {
+			if err := named(path); err != nil {
+				return err
+			}
+			p := &planner{links: map[string]link{}}
+			defer func() { closeLinks(p.links) }()
+			return p.run(c, path, args, asJSON)
+		},
+	}
+	c.Flags().StringVarP(&path, "config", "c", defaultConfig, "configuration file")
+	c.Flags().BoolVar(&asJSON, "json", false, "print a JSON object a fold")
+	c.MarkFlagFilename("config", "toml")
+	return c
+}
+
+// planner says what a start would do.
+type planner struct {
+	config *config.Config
+	links  map[string]link // by connection
+}
+
+// run plans the folds that are named, or all. One that cannot be planned does not keep it from the others.
+func (p *planner) run(c *cobra.Command, path string, names []string, asJSON bool) error {
+	var failed, differs bool
+	var err error
+	if p.config, err = config.Load(path); err != nil {
+		var problems *config.Problems
+		if !errors.As(err, &problems) || problems.Fatal() {
+			return err
+		}
+		tell(c.ErrOrStderr(), err)
+		failed = true
+	}
+	if err := p.known(names); err != nil {
+		return err
+	}
+	for _, fc := range p.config.Folds {
+		if len(names) > 0 && !slices.Contains(names, fc.Name) {
+			continue
+		}
+		f, err := p.fold(c.Context(), fc)
+		if err != nil {
+			tell(c.ErrOrStderr(), err)
+			failed = true
+			continue
+		}
+		differs = differs || f.act.Changes()
+		if asJSON {
+			err = json.NewEncoder(c.OutOrStdout()).Encode(f)
+		} else {
+			_, err = fmt.Fprint(c.OutOrStdout(), f.text())
+		}
+		if err != nil {
+			return err
+		}
+	}
+	switch {
+	case failed:
+		return errFailed
+	case differs:
+		return errDifferent
+	}
+	return nil
+}
+
+// known refuses names of folds that are not configured.
+func (p *planner) known(names []string) error {
+	var have []string
+	for _, fc := range p.config.Folds {
+		have = append(have, fc.Name)
+	}
+	for _, name := range names {
+		if !slices.Contains(have, name) {
+			return hint.Error(misuse{fmt.Errorf("%s has no fold %q", p.config.Path, name)}, "it has %s", quoted(have))
+		}
+	}
+	return nil
+}
+
+// A foldPlan is what a start would do with one fold, as it is printed.
+type foldPlan struct {
+	Fold     string         `json:"fold"`
+	Act      string         `json:"act"`
+	Current  string         `json:"current,omitempty"`
+	Next     string         `json:"next,omitempty"` // the generation that would serve in the end
+	Paused   string         `json:"paused_since,omitempty"`
+	Why      string         `json:"why,omitempty"`
+	Changes  []store.Change `json:"changes"`
+	Messages *uint64        `json:"messages,omitempty"` // that the stream holds, if it could be asked
+	Seconds  float64        `json:"estimated_seconds,omitempty"`
+	Bytes    int64          `json:"estimated_bytes,omitempty"`
+	Free     *int64         `json:"free_bytes,omitempty"`
+
+	act      runtime.Act
+	until    time.Time // of the way back
+	old, new abi.Manifest
+	built    store.Built
+}
+
+// planOf asks what a start would do with a fold. Its error has its mend.
+func planOf(ctx context.Context, c *config.Config, fc config.Fold) (runtime.Plan, error) {
+	o, err := foldOptions(c, fc, link{domain: c.NATS[fc.Source.NATS].Domain}, slog.New(slog.DiscardHandler))
+	o.Module.CacheDir = "" // nothing is written
+	if err == nil {
+		err = configError(fc, o.Wasm)
+	}
+	if err != nil {
+		return runtime.Plan{}, err
+	}
+	peek, err := store.PeekAt(c.DataDir, fc.Name)
+	switch {
+	case errors.Is(err, store.ErrNotDescribed):
+		err = hint.Error(err, "a start writes it")
+	case errors.Is(err, store.ErrNoGeneration):
+		err = hint.Error(err, "a start builds it from the stream")
+	}
+	if err != nil {
+		return runtime.Plan{}, err
+	}
+	return runtime.PlanFold(ctx, peek, o)
+}
+
+// fold plans one fold.
+func (p *planner) fold(ctx context.Context, fc config.Fold) (f foldPlan, err error) {
+	x, err := planOf(ctx, p.config, fc)
+	if err != nil {
+		_, text := runtime.Describe(err)
+		if text = strings.TrimPrefix(text, "fold "+fc.Name+": "); !strings.HasPrefix(text, "store: fold "+fc.Name) {
+			text = fc.Name + ": " + text
+		}
+		return f, hint.Error(errors.New(text), "%s", cmp.Or(runtime.HintOf(err), "foldrun check lists all that is wrong"))
+	}
+	f = foldPlan{Fold: fc.Name, Act: string(x.Act), Current: x.Current, Next: x.Will, Paused: x.Paused, Changes: append([]store.Change{}, x.Changes...),
+		act: x.Act, until: x.Previous.Until, old: x.Old, new: x.New, built: x.Built}
+	if x.Why != nil {
+		f.Why = x.Why.Error()
+	}
+	if x.Act == runtime.ActNothing || x.Act == runtime.ActAdopt {
+		return f, nil
+	}
+	if free, known := freeDisk(existing(p.config.DataDir)); known {
+		f.Free = &free
+	}
+	if x.Act != runtime.ActReturn && x.Act != runtime.ActRolledBack {
+		f.Bytes = x.Bytes
+		if n, known := p.messages(ctx, fc); known {
+			f.Messages = &n
+			f.Seconds = x.Estimate(n).Seconds()
+		}
+	}
+	return f, nil
+}
+
+// existing returns the nearest directory that is there.
+func existing(dir string) string {
+	for !isDir(dir) {
+		dir = filepath.Dir(dir)
+	}
+	return dir
+}
+
+// messages returns how many messages the fold's stream holds, if NATS answers.
+func (p *planner) messages(ctx context.Context, fc config.Fold) (n uint64, known bool) {
+	l, tried := p.links[fc.Source.NATS]
+	if !tried {
+		l = connectOne(p.config, fc.Source.NATS, true, slog.New(slog.DiscardHandler))
+		p.links[fc.Source.NATS] = l
+	}
+	if l.err != nil {
+		return 0, false
+	}
+	ctx, cancel := context.WithTimeout(ctx, natsTimeout)
+	defer cancel()
+	o, _ := foldOptions(p.config, fc, l, nil) // the module was read already
+	src, err := source.Open(ctx, l.conn, o.Source)
+	if err != nil {
+		return 0, false
+	}
+	st := src.Status()
+	return st.Messages, st.Reason == ""
+}
