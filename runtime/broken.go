@@ -13,7 +13,7 @@ func Broken(dir *store.Dir, o FoldOptions, why error) *Fold {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Fold{recipe: recipe{opt: FoldOptions{Name: o.Name, Staleness: o.Staleness}}, name: o.Name, sweepPause: sweepPause, dir: dir, log: o.Log.With("fold", o.Name),
+	return &Fold{recipe: recipe{opt: FoldOptions{Name: o.Name, Staleness: o.Staleness}}, name: o.Name, sweepPause: sweepPause, farBehind: farBehind, dir: dir, log: o.Log.With("fold", o.Name),
 		moved: make(chan struct{}), commands: make(chan command), broken: why}
 }
 

@@ -38,6 +38,8 @@ type follow struct {
 	js  jetstream.JetStream
 	kv  jetstream.KeyValue
 	end context.CancelFunc // of the server and the fold
+	opt runtime.FoldOptions
+	dir *store.Dir
 }
 
 // newFollow runs a fold of a test module, whose options change changes.
@@ -78,7 +80,8 @@ func newFollowAt(t *testing.T, at embedded.Options, module string, change func(*
 	ctx, end := context.WithCancel(context.Background())
 	f.end = end
 	var all sync.WaitGroup
-	all.Go(func() { f.Run(ctx) })
+	f.opt, f.dir = o, dir
+	all.Go(func() { runtime.NewDaemon(dir, []*runtime.Fold{f.Fold}).Run(ctx) })
 	all.Go(func() { serve.New(serve.Options{Folds: []serve.Fold{f.Fold}}).Run(ctx, l) })
 	t.Cleanup(func() {
 		transport.CloseIdleConnections()
