@@ -32,6 +32,12 @@ var endings = map[string][]behaved{
 		{"leak", "trap 0: "},
 		{"recurse", "stack_overflow 0: its calls nest deeper than 16 MiB of stack"},
 	},
+	"c": {
+		{"throw", "trap 0: "},
+		{"memory", "trap 0: "},
+		{"leak", "trap 0: "},
+		{"recurse", "trap 0: "},
+	},
 	"rust": {
 		{"throw", "trap 0: "},
 		{"byte", "trap 0: "},

@@ -88,6 +88,7 @@ func inEach(t *testing.T, test func(t *testing.T, behave behaving)) {
 		{"assemblyscript", func(t testing.TB, m abi.Manifest) []byte {
 			return asc(t, "assemblyscript/testdata/behave/plugin.ts", m)
 		}},
+		{"c", func(t testing.TB, m abi.Manifest) []byte { return built(t, "c", "c/testdata/behave.c", m) }},
 		{"rust", func(t testing.TB, m abi.Manifest) []byte { return built(t, "rust", "rust/testdata/behave.rs", m) }},
 		{"zig", func(t testing.TB, m abi.Manifest) []byte { return built(t, "zig", "zig/testdata/behave.zig", m) }},
 	} {

@@ -37,7 +37,7 @@ func TestMain(m *testing.M) {
 }
 
 // sources says which file of a new plugin its author edits first.
-var sources = map[string]string{"rust": "src/lib.rs", "zig": "plugin.zig"}
+var sources = map[string]string{"c": "plugin.c", "rust": "src/lib.rs", "zig": "plugin.zig"}
 
 // errNoTools is a language's tools missing.
 var errNoTools = errors.New("skipped")

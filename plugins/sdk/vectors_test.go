@@ -203,6 +203,9 @@ func tuples(t *testing.T, behave behaving) {
 	if u.Len() < 80 {
 		t.Fatalf("%d vectors", u.Len())
 	}
+	for _, x := range []float64{math.Copysign(0, -1), math.Float64frombits(0xfff8000000000123)} { // written as 0 and the one NaN
+		add([]abi.TupleElement{{Kind: abi.KindFloat, Float: x}})
+	}
 	r := seeded(t)
 	for range 2000 {
 		text := make([]byte, r.IntN(100))

@@ -647,6 +647,99 @@ static __attribute__((unused)) bool foldrun_json_number(foldrun_bytes raw, doubl
     return true;
 }
 
+/* ---- tuple keys ----------------------------------------------------------------------------- */
+
+/*
+ * A key made of typed elements, whose bytes sort as the elements do: abi/TUPLE.md has them. Each
+ * function below gives one element, and foldrun_concat makes a key of them, or continues one:
+ *
+ *     foldrun_concat(foldrun_tuple_string(country), foldrun_tuple_desc(foldrun_tuple_int(population)))
+ *
+ * In one place of a tuple, null is before false, true, integers, floats, bytes and strings. Integers
+ * and floats are not one order: decide for one. What is not constant is in scratch.
+ */
+FOLDRUN_API foldrun_bytes foldrun_tuple_null(void) { return foldrun_lit("\x04"); }
+
+FOLDRUN_API foldrun_bytes foldrun_tuple_bool(bool v) { return v ? foldrun_lit("\x09") : foldrun_lit("\x08"); }
+
+/* foldrun__low_bytes writes first, then the n low bytes of v, big-endian; n is at most 8. */
+FOLDRUN_API foldrun_bytes foldrun__low_bytes(uint8_t first, uint64_t v, uint32_t n)
+{
+    uint8_t *p = foldrun_alloc(1 + n);
+    p[0] = first;
+    for (uint32_t i = n; i > 0; i--, v >>= 8)
+        p[i] = (uint8_t)v;
+    return (foldrun_bytes){p, 1 + n};
+}
+
+/* foldrun__size gives how many bytes hold v. */
+FOLDRUN_API uint32_t foldrun__size(uint64_t v) { return v == 0 ? 0 : 8 - (uint32_t)__builtin_clzll(v) / 8; }
+
+/* An integer. foldrun_tuple_int and foldrun_tuple_uint of the same number are the same element. */
+FOLDRUN_API foldrun_bytes foldrun_tuple_uint(uint64_t v)
+{
+    uint32_t n = foldrun__size(v);
+    return foldrun__low_bytes((uint8_t)(0x18 + n), v, n);
+}
+
+FOLDRUN_API foldrun_bytes foldrun_tuple_int(int64_t v)
+{
+    if (v >= 0)
+        return foldrun_tuple_uint((uint64_t)v);
+    uint64_t magnitude = -(uint64_t)v;
+    uint32_t n = foldrun__size(magnitude);
+    return foldrun__low_bytes((uint8_t)(0x18 - n), ~magnitude, n);
+}
+
+/* A float. There is one zero, and one NaN, which is above all numbers. */
+FOLDRUN_API foldrun_bytes foldrun_tuple_float(double v)
+{
+    const uint64_t sign = 1ull << 63;
+    uint64_t bits;
+    __builtin_memcpy(&bits, &v, 8);
+    if (v != v)
+        bits = 0x7ff8000000000000 | sign;
+    else if (v == 0)
+        bits = sign;
+    else
+        bits = bits & sign ? ~bits : bits | sign;
+    return foldrun__low_bytes(0x30, bits, 8);
+}
+
+/* foldrun__escaped writes first, then the text, with ff after each 00, then 00 01. */
+static __attribute__((noinline, unused)) foldrun_bytes foldrun__escaped(uint8_t first, foldrun_bytes text)
+{
+    uint64_t len = (uint64_t)text.len + 3;
+    for (uint32_t i = 0; i < text.len; i++)
+        len += text.ptr[i] == 0;
+    if (len > FOLDRUN__MOST)
+        __builtin_trap();
+    uint8_t *start = foldrun_alloc((uint32_t)len), *to = start;
+    *to++ = first;
+    for (uint32_t i = 0; i < text.len; i++) {
+        *to++ = text.ptr[i];
+        if (text.ptr[i] == 0)
+            *to++ = 0xff;
+    }
+    *to++ = 0;
+    *to = 1;
+    return (foldrun_bytes){start, (uint32_t)len};
+}
+
+/* Bytes that are no text. For text use foldrun_tuple_string, so that readers find it as text. */
+FOLDRUN_API foldrun_bytes foldrun_tuple_bytes(foldrun_bytes v) { return foldrun__escaped(0x40, v); }
+
+FOLDRUN_API foldrun_bytes foldrun_tuple_string(foldrun_bytes v) { return foldrun__escaped(0x50, v); }
+
+/* foldrun_tuple_desc gives an element, or several, that sort the other way round. */
+FOLDRUN_API foldrun_bytes foldrun_tuple_desc(foldrun_bytes element)
+{
+    uint8_t *p = foldrun_alloc(element.len);
+    for (uint32_t i = 0; i < element.len; i++)
+        p[i] = (uint8_t)~element.ptr[i];
+    return (foldrun_bytes){p, element.len};
+}
+
 /* ---- config --------------------------------------------------------------------------------- */
 
 static foldrun_bytes foldrun__failure; /* what foldrun_error, the export, says */
