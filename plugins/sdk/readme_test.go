@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/foldrun/foldrun/abi"
 )
 
 // TestREADME does in an empty folder what the README of an SDK says.
@@ -22,6 +24,7 @@ func TestREADME(t *testing.T) {
 				t.Skip("needs AssemblyScript: npm i --ignore-scripts assemblyscript@0.28.20, and its node_modules/.bin in $PATH")
 			}
 		}},
+		{"c", "c", "plugin.c", "", func(t *testing.T) { built(t, "c", "c/testdata/behave.c", abi.Manifest{Name: "behave"}) }},
 		{"rust", "rust", "src/lib.rs", "cd users && ${CARGO:-cargo} test --quiet", func(t *testing.T) { example(t, "rust", "by-country") }},
 		{"zig", "zig", "plugin.zig", "cd users && ${ZIG:-zig} test plugin.zig", func(t *testing.T) { example(t, "zig", "by-country") }},
 	} {
