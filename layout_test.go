@@ -19,7 +19,8 @@ var doors = map[string][]string{
 	"github.com/cockroachdb/pebble":         {"store"},
 	"github.com/zeebo/xxh3":                 {"store", "runtime/source"}, // row hashes; subjects of anchors
 	"github.com/tetratelabs/wazero":         {"runtime/plugin"},
-	"github.com/nats-io/nats.go":            {"runtime/source", "runtime/serve", "runtime/demo", "client/natsdoor"},
+	"github.com/nats-io/nats.go":            {"runtime/source", "runtime/serve", "runtime/registry", "runtime/demo", "client/natsdoor"},
+	"github.com/nats-io/nkeys":              {"runtime/registry"}, // signatures of modules
 	"github.com/nats-io/nats-server":        {"runtime/embedded"},
 	"github.com/BurntSushi/toml":            {"config"},
 	"github.com/santhosh-tekuri/jsonschema": {"config"}, // config_schema of a manifest
@@ -39,6 +40,7 @@ var below = map[string][]string{
 	"runtime/source":      {"abi", "store", "hint"},
 	"runtime/plugin":      {"abi", "store", "hint", "runtime/plugin/fuel"},
 	"runtime/plugin/fuel": {},
+	"runtime/registry":    {"abi", "hint"},
 	"runtime/embedded":    {"hint"},
 	"runtime":             {"abi", "store", "hint", "runtime/source", "runtime/plugin"},
 	"runtime/query":       {"abi", "store", "hint", "runtime"},
@@ -48,7 +50,7 @@ var below = map[string][]string{
 	"plugins/examples":    {"abi"},
 	"plugins/sdk":         {},
 	"testdata/cities":     {},
-	"cmd/foldrun":         {"abi", "client", "config", "store", "hint", "runtime", "runtime/source", "runtime/plugin", "runtime/serve", "runtime/embedded", "runtime/golden", "runtime/demo", "plugins/sdk"},
+	"cmd/foldrun":         {"abi", "client", "config", "store", "hint", "runtime", "runtime/source", "runtime/plugin", "runtime/serve", "runtime/embedded", "runtime/registry", "runtime/golden", "runtime/demo", "plugins/sdk"},
 }
 
 const module = "github.com/foldrun/foldrun"
