@@ -124,7 +124,7 @@ type Source struct {
 type Module struct {
 	Path   string // a file
 	Object string // bucket/name of a NATS object store
-	SHA256 string // what the file must hash to, 64 lower-case hex digits; default: not checked
+	SHA256 string // what its bytes must hash to, 64 lower-case hex digits; default: whatever; an object needs it, or TrustedKeys
 }
 
 // An Index is the policy of one index.

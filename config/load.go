@@ -20,6 +20,7 @@ type file struct {
 	name        string // as it is told to the user
 	dir         string // absolute; relative paths start there
 	main        bool
+	trusting    bool // the main file has trusted_keys
 	includes    []include
 	describing  bool            // there is no file: the schema is being asked for its keys
 	schema      func() []string // all keys that such a file may hold; nil: schemaKeys
@@ -170,7 +171,7 @@ func (f *file) include(path string) *file {
 	if rel, err := filepath.Rel(f.dir, path); err == nil && !filepath.IsAbs(f.name) {
 		g.rename(filepath.Join(filepath.Dir(f.name), rel))
 	}
-	g.connections = f.connections
+	g.connections, g.trusting = f.connections, f.trusting
 	if g.values != nil {
 		g.readIncluded(g.table(nil, "", g.values))
 	}

@@ -19,6 +19,7 @@ var (
 	bucketForm   = regexp.MustCompile(`^[A-Za-z0-9_-]{1,252}$`) // its stream is KV_ and this, at most 255 long
 	tokenForm    = regexp.MustCompile(`^[^\s.*>/\\\x00-\x20\x7f]{1,255}$`)
 	objectForm   = regexp.MustCompile(`^[A-Za-z0-9_-]+/.+$`)
+	keyForm      = regexp.MustCompile(`^[UAONC][A-Z2-7]{55}$`)
 	sha256Form   = regexp.MustCompile(`^[0-9a-f]{64}$`)
 	envForm      = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 	prefixForm   = regexp.MustCompile(`^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+){0,7}$`)
@@ -42,6 +43,7 @@ var (
 	prefixRule   = like(prefixForm, "up to eight names with a dot between: foldrun, or prod.indexes")
 	contextRule  = like(regexp.MustCompile(`^[^\s/\\]+$`), "a name that `nats context ls` shows")
 	objectRule   = like(objectForm, `write "bucket/name"`)
+	keyRule      = like(keyForm, "a public nkey, as foldrun plugin key prints it: U and 55 more capital letters and digits")
 	sha256Rule   = like(sha256Form, "64 lower-case hex digits, as sha256sum prints them")
 )
 
@@ -202,10 +204,19 @@ func checkFold(t, source, module *table, fold Fold) {
 	}
 	if !t.faulted["module"] {
 		oneOf(module, "path", fold.Module.Path, "object", fold.Module.Object)
+		checkObject(module, fold.Module)
 	}
 	if fold.Source.Keying == "message" && fold.Source.Bucket != "" {
 		source.problem("keying", `"message" is for streams: a bucket's keys are its keys`, `leave it out, or name stream = "KV_…"`)
 	}
+}
+
+// checkObject: whoever can write to an object store would run code here.
+func checkObject(t *table, m Module) {
+	if m.Object == "" || m.Path != "" || m.SHA256 != "" || t.file.trusting || t.faulted["sha256"] {
+		return
+	}
+	t.problem("object", "is neither pinned nor signed", "set sha256 here, or trusted_keys in the main file; docs/modules.md tells of both")
 }
 
 // oneOf: exactly one of two keys. What has a problem already, or was misspelt, is taken as given.
@@ -214,10 +225,6 @@ func oneOf(t *table, a, aValue, b, bValue string) {
 	case aValue != "" && bValue != "":
 		t.problem(b, "stands beside "+a, "keep one of them")
 	case aValue == "" && bValue == "" && !t.faulted[a] && !t.faulted[b]:
-		text := fmt.Sprintf("needs %s or %s", a, b)
-		if notYet[t.schemaOf(b)] {
-			text = "needs " + a
-		}
-		t.lacks(text, fmt.Sprintf(`write %s = "…" in [%s]`, a, dotted(t.path)))
+		t.lacks(fmt.Sprintf("needs %s or %s", a, b), fmt.Sprintf(`write %s = "…" in [%s]`, a, dotted(t.path)))
 	}
 }

@@ -34,7 +34,9 @@ func (f *file) readMain(t *table, c *Config) {
 	t.filePath("data_dir", &c.DataDir)
 	t.text("instance", &c.Instance, instanceRule)
 	t.list("include", func(i int, s string) { c.Include = append(c.Include, f.pattern(i, s)) }, pathRule, globRule)
-	t.list("trusted_keys", func(_ int, s string) { c.TrustedKeys = append(c.TrustedKeys, s) })
+	t.list("trusted_keys", func(_ int, s string) { c.TrustedKeys = append(c.TrustedKeys, s) }, keyRule)
+	keys, isList := t.values["trusted_keys"].([]any)
+	f.trusting = len(keys) > 0 || !isList && t.faulted["trusted_keys"]
 	t.named("nats", func(name string, t *table) {
 		t.checkName("a connection", name)
 		c.NATS[name] = readNATS(t)

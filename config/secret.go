@@ -99,7 +99,7 @@ func (t *table) secret(key string, dst *Secret, form secretForm) {
 			t.problem(key, "env: is not followed by the name of a variable", hint)
 			return
 		}
-		set(t, key, dst, Secret{Env: name})
+		*dst = Secret{Env: name}
 		return
 	}
 	path, isFile := strings.CutPrefix(s, "file:")
@@ -114,7 +114,7 @@ func (t *table) secret(key string, dst *Secret, form secretForm) {
 		t.problem(key, "wants the place of a secret, not the secret", hint)
 		return
 	}
-	set(t, key, dst, Secret{File: t.file.resolve(path)})
+	*dst = Secret{File: t.file.resolve(path)}
 }
 
 var seedForm = regexp.MustCompile(`^S[A-Z2-7]{50,}$`)

@@ -45,17 +45,6 @@ func (t *table) problem(key, text, hint string) {
 // lacks reports what is wrong with the table as a whole.
 func (t *table) lacks(text, hint string) { t.file.problem(t.path, text, hint) }
 
-// set stores v, unless it would turn on what does not exist yet.
-func set[T comparable](t *table, key string, dst *T, v T) {
-	if *dst != v && notYet[t.schemaOf(key)] {
-		t.problem(key, notSupported, "leave it out")
-		return
-	}
-	*dst = v
-}
-
-const notSupported = "not supported by this version"
-
 // str reads a string. Only a key whose default is empty may be empty.
 func (t *table) str(key string, mayBeEmpty bool) (string, bool) {
 	v, ok := t.take(key)
@@ -76,7 +65,7 @@ func (t *table) str(key string, mayBeEmpty bool) (string, bool) {
 func (t *table) text(key string, dst *string, rules ...rule) {
 	s, ok := t.str(key, *dst == "")
 	if ok && (s == "" || t.holds(key, s, rules)) {
-		set(t, key, dst, s)
+		*dst = s
 	}
 }
 
@@ -106,14 +95,11 @@ func (t *table) enum(key string, dst *string, legal ...string) {
 	}
 	s, isString := v.(string)
 	if isString && slices.Contains(legal, s) {
-		set(t, key, dst, s)
+		*dst = s
 		return
 	}
 	hint := "one of " + quoteAll(legal)
-	switch near := Nearest(s, legal); {
-	case notYet[t.schemaOf(key)]:
-		hint = fmt.Sprintf("this version has %q alone", *dst)
-	case near != "":
+	if near := Nearest(s, legal); near != "" {
 		hint = fmt.Sprintf("write %q; legal are %s", near, quoteAll(legal))
 	}
 	if !isString {
@@ -127,7 +113,7 @@ func (t *table) enum(key string, dst *string, legal ...string) {
 func (t *table) filePath(key string, dst *string) {
 	s, ok := t.str(key, *dst == "")
 	if ok && (s == "" || t.holds(key, s, []rule{pathRule})) {
-		set(t, key, dst, t.file.resolve(s))
+		*dst = t.file.resolve(s)
 	}
 }
 
@@ -174,7 +160,7 @@ func (t *table) size(key string, dst *int64, lo, hi int64) {
 		t.problem(key, outOf(s, formatSize(lo), formatSize(hi), hi == math.MaxInt64), hint)
 		return
 	}
-	set(t, key, dst, n)
+	*dst = n
 }
 
 // autoSize is size, where "auto" is 0.
@@ -183,7 +169,7 @@ func (t *table) autoSize(key string, dst *int64, lo, hi int64) {
 	switch {
 	case s == "auto":
 		t.take(key)
-		set(t, key, dst, 0)
+		*dst = 0
 	case strings.EqualFold(s, "auto"):
 		t.take(key)
 		t.problem(key, quote(s)+" is no size", fmt.Sprintf(`write %s = "auto"`, key))
@@ -209,7 +195,7 @@ func (t *table) duration(key string, dst *time.Duration, lo time.Duration) {
 	d, good := parseDuration(s)
 	switch {
 	case isString && s == "":
-		set(t, key, dst, 0)
+		*dst = 0
 	case isNumber(v):
 		t.problem(key, "a bare number has no unit", fmt.Sprintf(`write %s = "%vs" or "%vms"`, key, v, v))
 	case !isString:
@@ -219,7 +205,7 @@ func (t *table) duration(key string, dst *time.Duration, lo time.Duration) {
 	case d < lo:
 		t.problem(key, fmt.Sprintf("%s is below the least, %s", s, lo), fmt.Sprintf("write %s = %q", key, lo))
 	default:
-		set(t, key, dst, d)
+		*dst = d
 	}
 }
 
@@ -244,7 +230,7 @@ func (t *table) budget(key string, dst *Budget) {
 	case !good:
 		t.problem(key, "wants a percentage from 0% to 100%, or a number of source keys", fmt.Sprintf(`write %s = "1%%", or "500"`, key))
 	default:
-		set(t, key, dst, b)
+		*dst = b
 	}
 }
 
@@ -262,7 +248,7 @@ func count[T int | int64](t *table, key string, dst *T, lo, hi T) {
 		hint := fmt.Sprintf("write %s = %d", key, min(max(n, int64(lo)), int64(hi)))
 		t.problem(key, fmt.Sprintf("%d is not between %d and %d", n, lo, hi), hint)
 	default:
-		set(t, key, dst, T(n))
+		*dst = T(n)
 	}
 }
 
@@ -276,7 +262,7 @@ func (t *table) flag(key string, dst *bool) {
 		t.problem(key, "wants true or false, has "+kind(v), "write "+key+" = true, without quotes")
 		return
 	}
-	set(t, key, dst, b)
+	*dst = b
 }
 
 // list reads a list of strings and gives each good one to add, with its place in the list.
@@ -288,10 +274,6 @@ func (t *table) list(key string, add func(i int, s string), rules ...rule) {
 	items, isList := v.([]any)
 	if !isList {
 		t.problem(key, "wants a list of strings, has "+kind(v), "write "+key+` = ["…"]`)
-		return
-	}
-	if len(items) > 0 && notYet[t.schemaOf(key)] {
-		t.problem(key, notSupported, "leave it out")
 		return
 	}
 	for i, item := range items {
@@ -319,15 +301,10 @@ func (t *table) subtable(key, suffix string) *table {
 		return child
 	}
 	values, isTable := v.(map[string]any)
-	switch {
-	case !isTable:
+	if !isTable {
 		t.problem(key, "wants a table, has "+kind(v), "write ["+dotted(child.path)+suffix+"] and its keys below")
-	case notYet[child.schema]:
-		t.problem(key, notSupported, "leave it out")
-		child.values = values
-	default:
-		child.values = values
 	}
+	child.values = values
 	return child
 }
 

@@ -2,19 +2,42 @@ package runtime
 
 import (
 	"context"
-	"log/slog"
+	"errors"
 
 	"github.com/foldrun/foldrun/store"
 )
 
-// Broken returns a fold that could not be made of its options. Its Run ends at once with why, which its status shows; what
-// it built before answers reads. Of o it uses Name, Staleness and Log.
+// Broken returns a fold that could not be made of its options. Its status shows why. What it built before answers reads, and
+// follows the source with the module that made it, if o has a connection; else its Run ends at once. Configure mends it.
 func Broken(dir *store.Dir, o FoldOptions, why error) *Fold {
-	if o.Log == nil {
-		o.Log = slog.New(slog.DiscardHandler)
+	f := newFold(dir, recipe{opt: o.complete(dir)})
+	f.broken = why
+	return f
+}
+
+// runBroken follows the source into the generation that serves, with its own module, if that can be done.
+func (s *supervisor) runBroken(ctx context.Context) error {
+	s.openIdle()
+	if s.cur == nil || s.opt.Conn == nil || s.paused() != nil || !s.goOn(ctx) {
+		return s.broken
 	}
-	return &Fold{recipe: recipe{opt: FoldOptions{Name: o.Name, Staleness: o.Staleness}}, name: o.Name, sweepPause: sweepPause, farBehind: farBehind, dir: dir, log: o.Log.With("fold", o.Name),
-		moved: make(chan struct{}), commands: make(chan command), broken: why}
+	code, text := Describe(s.broken)
+	s.log.Error("what is configured cannot run: what serves goes on", "code", code, "err", text, "hint", HintOf(s.broken))
+	s.set(func() { s.held = s.broken })
+	select {
+	case <-ctx.Done():
+		return nil
+	case err := <-s.serving.ended:
+		s.serving.ended = nil
+		if ctx.Err() != nil {
+			return nil
+		}
+		code, text := Describe(err)
+		s.log.Warn("the generation that serves stands still", "code", code, "err", text)
+		return errors.Join(s.broken, err)
+	case c := <-s.commands:
+		return s.obey(ctx, c)
+	}
 }
 
 // openIdle opens the current generation, if there is one, to be read.

@@ -7,6 +7,8 @@ import "github.com/foldrun/foldrun/store"
 const (
 	CodeConfig         = "config_invalid"     // the configuration that the fold stands in has a mistake
 	CodeModule         = "module_invalid"     // the module is refused, or no instance of it starts
+	CodeModuleAway     = "module_unavailable" // the module's object store is away, and none was fetched before
+	CodeUntrusted      = "module_untrusted"   // the module may not run: its signature, its sha256 or its version is not what is asked for
 	CodeIdentity       = "generation_differs" // what the fold is configured to be is not what its current generation is
 	CodeStore          = "store_failed"       // the store could not be opened, read or written
 	CodeDamaged        = "store_damaged"      // a file of the store is corrupt

@@ -74,8 +74,12 @@ func NewFold(ctx context.Context, dir *store.Dir, o FoldOptions) (*Fold, error) 
 	if err != nil {
 		return nil, err
 	}
-	return &Fold{recipe: r, name: o.Name, dir: dir, log: r.opt.Log, moved: make(chan struct{}), sweepPause: sweepPause, farBehind: farBehind,
-		commands: make(chan command), builds: make(chan struct{}, 1), wanted: make(chan struct{})}, nil
+	return newFold(dir, r), nil
+}
+
+func newFold(dir *store.Dir, r recipe) *Fold {
+	return &Fold{recipe: r, name: r.opt.Name, dir: dir, log: r.opt.Log, moved: make(chan struct{}), sweepPause: sweepPause, farBehind: farBehind,
+		commands: make(chan command), builds: make(chan struct{}, 1), wanted: make(chan struct{})}
 }
 
 func orElse(s, other string) string {

@@ -25,6 +25,12 @@ type recipe struct {
 
 // newRecipe completes options and compiles the module that they name. Its error is a *Stop.
 func newRecipe(ctx context.Context, dir *store.Dir, o FoldOptions) (recipe, error) {
+	r := recipe{opt: o.complete(dir)}
+	return r, r.compile(ctx)
+}
+
+// complete returns options with what they leave open.
+func (o FoldOptions) complete(dir *store.Dir) FoldOptions {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
@@ -46,8 +52,7 @@ func newRecipe(ctx context.Context, dir *store.Dir, o FoldOptions) (recipe, erro
 	if o.SweepEvery == 0 {
 		o.SweepEvery = 6 * time.Hour
 	}
-	r := recipe{opt: o}
-	return r, r.compile(ctx)
+	return o
 }
 
 // compile checks the module against the options. Where it fails, nothing stays open.

@@ -56,8 +56,7 @@ func (f *Fold) Run(ctx context.Context) error {
 
 func (s *supervisor) run(ctx context.Context) error {
 	if s.broken != nil {
-		s.openIdle()
-		return s.broken
+		return s.runBroken(ctx)
 	}
 	if err := s.paused(); err != nil {
 		s.openIdle()

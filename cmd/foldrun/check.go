@@ -104,6 +104,9 @@ func (k *checker) run(ctx context.Context) {
 	}
 	k.memory()
 	k.openFiles()
+	if err := checkTrusted(k.config); err != nil {
+		k.problem(err)
+	}
 	if k.said(k.config.DataDir != config.Default().DataDir) {
 		k.dataDir(ctx)
 	}

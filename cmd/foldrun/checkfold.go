@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
 	"path/filepath"
 	"slices"
@@ -15,18 +14,16 @@ import (
 	"github.com/foldrun/foldrun/config"
 	"github.com/foldrun/foldrun/hint"
 	"github.com/foldrun/foldrun/runtime"
+	"github.com/foldrun/foldrun/runtime/registry"
 	"github.com/foldrun/foldrun/store"
 )
 
 // fold tries a fold's module, as a start would, and compares what the fold would be with what the data directory has.
 func (k *checker) fold(ctx context.Context, fc config.Fold) {
-	if !k.module(fc) {
-		return
-	}
-	o, err := foldOptions(k.config, fc, k.links[fc.Source.NATS], nil)
+	o := foldOptions(k.config, fc, k.links[fc.Source.NATS], nil)
 	o.Module.CacheDir = "" // a check writes nothing
-	if err != nil {
-		k.problem(err)
+	var ok bool
+	if o.Wasm, ok = k.module(ctx, fc); !ok {
 		return
 	}
 	peek, err := store.PeekAt(k.config.DataDir, fc.Name)
@@ -55,19 +52,16 @@ func (k *checker) fold(ctx context.Context, fc config.Fold) {
 
 // module reads a fold's module and holds what the file says of the fold against its manifest. It reports whether all is
 // well.
-func (k *checker) module(fc config.Fold) bool {
-	wasm, err := readModule(fc.Module)
+func (k *checker) module(ctx context.Context, fc config.Fold) (wasm []byte, ok bool) {
+	find := onlyLooking(k.config, k.links)
+	found, err := find.registry.Load(ctx, wanted(fc), find.objects(fc))
 	if err != nil {
-		key := "sha256"
-		if errors.As(err, new(*fs.PathError)) {
-			key = "path"
-		}
-		k.at(fc.At("module", key), err.Error(), hint.Of(err))
-		return false
+		k.notFound(fc, err)
+		return nil, false
 	}
-	m, found, err := abi.ReadManifest(wasm)
-	if err != nil || !found {
-		return true // compiling it says what is wrong
+	m, has, err := abi.ReadManifest(found.Wasm)
+	if err != nil || !has {
+		return found.Wasm, true // compiling it says what is wrong
 	}
 	before := len(k.problems)
 	for _, name := range slices.Sorted(maps.Keys(fc.Index)) {
@@ -84,8 +78,34 @@ func (k *checker) module(fc config.Fold) bool {
 			k.at(p, p.Text, p.Hint)
 		}
 	}
-	return len(k.problems) == before
+	return found.Wasm, len(k.problems) == before
 }
+
+// notFound adds why there is no module for a fold, at the key that says which.
+func (k *checker) notFound(fc config.Fold, err error) {
+	key := moduleKey(fc)
+	if fc.Module.SHA256 != "" && errors.Is(err, registry.ErrUntrusted) {
+		key = "sha256"
+	}
+	p := fc.At("module", key)
+	if errors.Is(err, registry.ErrAway) {
+		p.Text = fmt.Sprintf("%s: %s", runtime.CodeModuleAway, err)
+		k.coded(runtime.CodeModuleAway, p.String(), hint.Of(err), false)
+		return
+	}
+	k.at(p, err.Error(), hint.Of(err))
+}
+
+// moduleKey is the key that says where a fold's module is.
+func moduleKey(fc config.Fold) string {
+	if fc.Module.Object != "" {
+		return "object"
+	}
+	return "path"
+}
+
+// modulePlace is where a fold's module is.
+func modulePlace(fc config.Fold) string { return fc.Module.Path + fc.Module.Object }
 
 // schema adds what is wrong with the schema that a module brings.
 func (k *checker) schema(fc config.Fold, err error) {
@@ -95,7 +115,7 @@ func (k *checker) schema(fc config.Fold, err error) {
 		return
 	}
 	for _, p := range problems.All {
-		k.at(fc.At("module", "path"), fmt.Sprintf("%s: its manifest's %s", fc.Module.Path, p), "mend the schema in "+config.PluginFile+" and build the module again")
+		k.at(fc.At("module", moduleKey(fc)), fmt.Sprintf("%s: its manifest's %s", modulePlace(fc), p), "mend the schema in "+config.PluginFile+" and build the module again")
 	}
 }
 
@@ -105,11 +125,11 @@ func (k *checker) refused(fc config.Fold, err error) {
 	for _, prefix := range []string{"fold " + fc.Name + ": ", "module: ", "plugin: "} {
 		text = strings.TrimPrefix(text, prefix)
 	}
-	at := fc.At("module", "path")
+	at := fc.At("module", moduleKey(fc))
 	if strings.Contains(text, abi.ExportInit+" refuses the config") {
 		at = fc.At("config")
 	}
-	k.at(at, fc.Module.Path+": "+text, runtime.HintOf(err))
+	k.at(at, modulePlace(fc)+": "+text, runtime.HintOf(err))
 }
 
 // differs adds that a fold is not any more what its rows were made with.
@@ -119,7 +139,7 @@ func (k *checker) differs(fc config.Fold, plan runtime.Plan, want string) {
 	case id.Lowers(old) != "":
 		why = id.Lowers(old)
 	case old.Module != id.Module:
-		why = fmt.Sprintf("%s; %s has the digest %s, the module before it had %s", old.Differs(id), fc.Module.Path, id.Module, old.Module)
+		why = fmt.Sprintf("%s; %s has the digest %s, the module before it had %s", old.Differs(id), modulePlace(fc), id.Module, old.Module)
 	default:
 		why = old.Differs(id)
 	}

@@ -51,7 +51,7 @@ func (k *checker) nats(ctx context.Context) {
 func (k *checker) stream(ctx context.Context, fc config.Fold, l link) {
 	ctx, cancel := context.WithTimeout(ctx, natsTimeout)
 	defer cancel()
-	o, _ := foldOptions(k.config, fc, l, nil) // its error, of the module, is told already
+	o := foldOptions(k.config, fc, l, nil)
 	src, err := source.Open(ctx, l.conn, o.Source)
 	if err != nil {
 		var stop *source.Stop

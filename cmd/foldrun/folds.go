@@ -2,11 +2,8 @@ package main
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"log/slog"
-	"os"
 	"path/filepath"
 
 	"github.com/foldrun/foldrun/config"
@@ -18,40 +15,43 @@ import (
 )
 
 // makeFolds makes the folds of a configuration. One that cannot be made stops alone: it is there, broken.
-func makeFolds(ctx context.Context, dir *store.Dir, c *config.Config, leftOut []string, links map[string]link, log *slog.Logger) []*runtime.Fold {
+func makeFolds(ctx context.Context, dir *store.Dir, m *modules, leftOut []string, log *slog.Logger) []*runtime.Fold {
 	var folds []*runtime.Fold
-	for _, fc := range c.Folds {
-		f, err := makeFold(ctx, dir, c, fc, links[fc.Source.NATS], log)
+	for _, fc := range m.config.Folds {
+		o := foldOptions(m.config, fc, m.links[fc.Source.NATS], log)
+		f, err := m.makeFold(ctx, dir, fc, o)
 		if err != nil {
-			f = runtime.Broken(dir, runtime.FoldOptions{Name: fc.Name, Staleness: fc.MaxStaleness, Log: log}, err)
+			f = runtime.Broken(dir, o, err)
 		}
 		folds = append(folds, f)
 	}
 	for _, name := range leftOut {
-		err := hint.Error(fmt.Errorf("fold %s: its configuration has a mistake", name), "foldrun check -c %s lists what is wrong", c.Path)
+		err := hint.Error(fmt.Errorf("fold %s: its configuration has a mistake", name), "foldrun check -c %s lists what is wrong", m.config.Path)
 		folds = append(folds, runtime.Broken(dir, runtime.FoldOptions{Name: name, Log: log}, &runtime.Stop{Code: runtime.CodeConfig, Err: err}))
 	}
 	return folds
 }
 
-func makeFold(ctx context.Context, dir *store.Dir, c *config.Config, fc config.Fold, l link, log *slog.Logger) (*runtime.Fold, error) {
-	o, err := foldOptions(c, fc, l, log)
+func (m *modules) makeFold(ctx context.Context, dir *store.Dir, fc config.Fold, o runtime.FoldOptions) (*runtime.Fold, error) {
+	module, err := m.load(ctx, fc)
 	if err != nil {
 		return nil, err
 	}
-	if err := configError(fc, o.Wasm); err != nil {
+	if err := m.links[fc.Source.NATS].err; err != nil {
+		return nil, &runtime.Stop{Code: runtime.CodeConnection, Err: err}
+	}
+	o.Wasm = module.Wasm
+	f, err := runtime.NewFold(ctx, dir, o)
+	if err != nil {
 		return nil, err
 	}
-	if l.err != nil {
-		return nil, &runtime.Stop{Code: runtime.CodeConnection, Err: l.err}
-	}
-	return runtime.NewFold(ctx, dir, o)
+	m.ran(fc, module)
+	return f, nil
 }
 
-// foldOptions turns a fold of the configuration into one of the runtime's, with the module's bytes. Its error is a
-// *runtime.Stop.
-func foldOptions(c *config.Config, fc config.Fold, l link, log *slog.Logger) (o runtime.FoldOptions, err error) {
-	o = runtime.FoldOptions{
+// foldOptions turns a fold of the configuration into one of the runtime's, without its module.
+func foldOptions(c *config.Config, fc config.Fold, l link, log *slog.Logger) runtime.FoldOptions {
+	o := runtime.FoldOptions{
 		Name: fc.Name,
 		Conn: l.conn,
 		Source: source.Options{Stream: fc.Source.Stream, Bucket: fc.Source.Bucket, Domain: l.domain, Filter: fc.Source.Filter,
@@ -71,10 +71,7 @@ func foldOptions(c *config.Config, fc config.Fold, l link, log *slog.Logger) (o 
 	for name, x := range fc.Index {
 		o.Collisions[name] = store.Collisions(x.Collisions)
 	}
-	if o.Wasm, err = readModule(fc.Module); err != nil {
-		return o, &runtime.Stop{Code: runtime.CodeModule, Err: fmt.Errorf("fold %s: module: %w", fc.Name, err)}
-	}
-	return o, nil
+	return o
 }
 
 // moduleCache returns the directory of compiled modules, "" for none.
@@ -83,16 +80,4 @@ func moduleCache(c *config.Config) string {
 		return ""
 	}
 	return filepath.Join(c.DataDir, "cache")
-}
-
-func readModule(m config.Module) ([]byte, error) {
-	wasm, err := os.ReadFile(m.Path)
-	if err != nil {
-		return nil, hint.Error(err, "build the module, or correct module.path")
-	}
-	sum := sha256.Sum256(wasm)
-	if is := hex.EncodeToString(sum[:]); m.SHA256 != "" && m.SHA256 != is {
-		return nil, hint.Error(fmt.Errorf("%s has the sha256 %s, not %s", m.Path, is, m.SHA256), "put the right file there, or correct module.sha256")
-	}
-	return wasm, nil
 }

@@ -53,7 +53,8 @@ func (h *host) run(ctx context.Context, folds []*runtime.Fold) error {
 	if err == nil {
 		wait := func() {}
 		if h.reloader != nil {
-			wait = h.reloader.onHangup(folding)
+			hangup, modules := h.reloader.onHangup(folding), h.reloader.follow(folding)
+			wait = func() { hangup(); modules() }
 		}
 		h.log.Info("foldrun started", "url", at.url, "data_dir", h.dir.Path(), "version", o.Version, "instance", h.instance, "folds", len(folds))
 		daemon.Run(folding)

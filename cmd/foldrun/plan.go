@@ -135,16 +135,18 @@ type foldPlan struct {
 }
 
 // planOf asks what a start would do with a fold. Its error has its mend.
-func planOf(ctx context.Context, c *config.Config, fc config.Fold) (runtime.Plan, error) {
-	o, err := foldOptions(c, fc, link{domain: c.NATS[fc.Source.NATS].Domain}, slog.New(slog.DiscardHandler))
-	o.Module.CacheDir = "" // nothing is written
-	if err == nil {
-		err = configError(fc, o.Wasm)
+func (p *planner) planOf(ctx context.Context, fc config.Fold) (runtime.Plan, error) {
+	l := link{domain: p.config.NATS[fc.Source.NATS].Domain}
+	if fc.Module.Object != "" {
+		l = p.link(fc)
 	}
+	module, err := onlyLooking(p.config, map[string]link{fc.Source.NATS: l}).load(ctx, fc)
 	if err != nil {
 		return runtime.Plan{}, err
 	}
-	peek, err := store.PeekAt(c.DataDir, fc.Name)
+	o := foldOptions(p.config, fc, l, slog.New(slog.DiscardHandler))
+	o.Wasm, o.Module.CacheDir = module.Wasm, "" // nothing is written
+	peek, err := store.PeekAt(p.config.DataDir, fc.Name)
 	switch {
 	case errors.Is(err, store.ErrNotDescribed):
 		err = hint.Error(err, "a start writes it")
@@ -159,7 +161,7 @@ func planOf(ctx context.Context, c *config.Config, fc config.Fold) (runtime.Plan
 
 // fold plans one fold.
 func (p *planner) fold(ctx context.Context, fc config.Fold) (f foldPlan, err error) {
-	x, err := planOf(ctx, p.config, fc)
+	x, err := p.planOf(ctx, fc)
 	if err != nil {
 		_, text := runtime.Describe(err)
 		if text = strings.TrimPrefix(text, "fold "+fc.Name+": "); !strings.HasPrefix(text, "store: fold "+fc.Name) {
@@ -196,19 +198,25 @@ func existing(dir string) string {
 	return dir
 }
 
-// messages returns how many messages the fold's stream holds, if NATS answers.
-func (p *planner) messages(ctx context.Context, fc config.Fold) (n uint64, known bool) {
+// link returns the connection of a fold, which is tried once.
+func (p *planner) link(fc config.Fold) link {
 	l, tried := p.links[fc.Source.NATS]
 	if !tried {
 		l = connectOne(p.config, fc.Source.NATS, true, slog.New(slog.DiscardHandler))
 		p.links[fc.Source.NATS] = l
 	}
+	return l
+}
+
+// messages returns how many messages the fold's stream holds, if NATS answers.
+func (p *planner) messages(ctx context.Context, fc config.Fold) (n uint64, known bool) {
+	l := p.link(fc)
 	if l.err != nil {
 		return 0, false
 	}
 	ctx, cancel := context.WithTimeout(ctx, natsTimeout)
 	defer cancel()
-	o, _ := foldOptions(p.config, fc, l, nil) // the module was read already
+	o := foldOptions(p.config, fc, l, nil)
 	src, err := source.Open(ctx, l.conn, o.Source)
 	if err != nil {
 		return 0, false

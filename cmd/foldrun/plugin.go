@@ -28,6 +28,7 @@ its module is one .wasm file, which holds the manifest too.`,
 		},
 	}
 	c.SuggestionsMinimumDistance = 2
-	c.AddCommand(pluginNewCommand(), pluginBuildCommand(), pluginTestCommand(), pluginInspectCommand(), pluginUpdateCommand())
+	c.AddCommand(pluginNewCommand(), pluginBuildCommand(), pluginTestCommand(), pluginInspectCommand(), pluginUpdateCommand(),
+		pluginKeyCommand(), pluginSignCommand(), pluginPushCommand())
 	return c
 }

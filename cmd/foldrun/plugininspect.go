@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"text/tabwriter"
 
@@ -17,6 +16,7 @@ import (
 	"github.com/foldrun/foldrun/config"
 	"github.com/foldrun/foldrun/hint"
 	"github.com/foldrun/foldrun/runtime/plugin"
+	"github.com/foldrun/foldrun/runtime/registry"
 )
 
 func pluginInspectCommand() *cobra.Command {
@@ -28,15 +28,16 @@ func pluginInspectCommand() *cobra.Command {
 can be read, with the reason, and the exit code is 1. The module is not run.
 
 The digest is of the code alone: it is part of what a generation is. The sha256 is of the file, as module.sha256 of a
-fold has it.`,
+fold has it. The signature is that of FILE.wasm.sig, if there is one; whether its key is trusted, a configuration says.`,
 		Example: "  foldrun plugin inspect users.wasm\n  foldrun plugin inspect users.wasm --json",
 		Args:    arguments(cobra.ExactArgs(1)),
 		RunE: func(c *cobra.Command, args []string) error {
-			wasm, err := os.ReadFile(args[0])
+			m, err := registry.Open(args[0])
 			if err != nil {
 				return err
 			}
-			r := inspectModule(c.Context(), args[0], wasm)
+			r := inspectModule(c.Context(), args[0], m.Wasm)
+			r.signature(m)
 			switch {
 			case asJSON:
 				err = r.printJSON(c.OutOrStdout())
@@ -67,6 +68,8 @@ type moduleReport struct {
 	Size     int           `json:"size"`
 	SHA256   string        `json:"sha256"`
 	Digest   string        `json:"digest,omitempty"`
+	SignedBy string        `json:"signed_by,omitempty"` // a public key
+	BadSign  string        `json:"bad_signature,omitempty"`
 	wasmParts
 	err error
 }
@@ -101,6 +104,18 @@ func inspectModule(ctx context.Context, path string, wasm []byte) *moduleReport 
 	return r
 }
 
+// signature adds by whom a module is signed, or what is wrong with its signature.
+func (r *moduleReport) signature(m registry.Module) {
+	if m.Signature == "" {
+		return
+	}
+	by, err := m.Signer()
+	if err != nil {
+		r.BadSign = err.Error()
+	}
+	r.SignedBy = by
+}
+
 func (r *moduleReport) printJSON(out io.Writer) error {
 	e := json.NewEncoder(out)
 	e.SetEscapeHTML(false)
@@ -127,6 +142,7 @@ func (r *moduleReport) print(out io.Writer) error {
 		fmt.Fprintf(w, "config\t%s\n", orDash(string(m.ConfigSchema)))
 	}
 	fmt.Fprintf(w, "sha256\t%s\n", r.SHA256)
+	fmt.Fprintf(w, "signed\t%s\n", orDash(r.SignedBy+r.BadSign))
 	fmt.Fprintf(w, "digest\t%s\n", orDash(r.Digest))
 	fmt.Fprintf(w, "size\t%d\n", r.Size)
 	fmt.Fprintf(w, "memory\t%d at the start\n", r.Memory)

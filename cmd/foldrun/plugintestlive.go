@@ -38,7 +38,7 @@ func readLive(ctx context.Context, c *config.Config, fc config.Fold, key []byte)
 		return nil, l.err
 	}
 	defer l.conn.Close()
-	o, _ := foldOptions(c, fc, l, nil) // its error is of the module, which is not needed
+	o := foldOptions(c, fc, l, nil)
 	src, err := source.Open(ctx, l.conn, o.Source)
 	if err != nil {
 		return nil, fmt.Errorf("fold %s: %w", fc.Name, err)

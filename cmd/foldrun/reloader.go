@@ -15,6 +15,7 @@ import (
 	"github.com/foldrun/foldrun/config"
 	"github.com/foldrun/foldrun/hint"
 	"github.com/foldrun/foldrun/runtime"
+	"github.com/foldrun/foldrun/runtime/registry"
 	"github.com/foldrun/foldrun/runtime/serve"
 	"github.com/foldrun/foldrun/store"
 )
@@ -23,12 +24,12 @@ import (
 // and where more has changed than folds that are there, nothing changes.
 type reloader struct {
 	dir   *store.Dir
-	links map[string]link
 	folds []*runtime.Fold
 	log   *slog.Logger
 
-	mu  sync.Mutex
-	now *config.Config // what runs
+	mu      sync.Mutex
+	modules *modules
+	now     *config.Config // what runs
 }
 
 // onHangup reloads at each SIGHUP until ctx is done. The function returned waits for the end of that.
@@ -65,11 +66,11 @@ func (r *reloader) reload(ctx context.Context) (did serve.Reloaded, err error) {
 	if what := r.now.Beside(c); len(what) > 0 {
 		return did, hint.Error(fmt.Errorf("%s: other than folds has changed: %s", c.Path, strings.Join(what, ", ")), "start foldrun again: only folds that run already are taken up without that")
 	}
-	ready := map[*runtime.Fold]*runtime.Prepared{}
+	var ready []prepared
 	for i, fc := range c.Folds {
 		p, err2 := r.prepare(ctx, c, fc, r.now.Folds[i])
 		if p != nil {
-			ready[r.fold(fc.Name)] = p
+			ready = append(ready, *p)
 			did.Changed = append(did.Changed, fc.Name)
 		}
 		err = errors.Join(err, err2)
@@ -80,8 +81,8 @@ func (r *reloader) reload(ctx context.Context) (did serve.Reloaded, err error) {
 		}
 		return serve.Reloaded{}, err
 	}
-	for f, p := range ready {
-		err = errors.Join(err, f.Configure(ctx, p))
+	for _, p := range ready {
+		err = errors.Join(err, r.take(ctx, p))
 	}
 	did.Unchanged = len(c.Folds) - len(did.Changed)
 	r.now = c
@@ -92,18 +93,37 @@ func (r *reloader) fold(name string) *runtime.Fold {
 	return r.folds[slices.IndexFunc(r.folds, func(f *runtime.Fold) bool { return f.Name() == name })]
 }
 
+// prepared is what a fold is to become.
+type prepared struct {
+	*runtime.Prepared
+	config config.Fold
+	module registry.Module
+}
+
 // prepare returns what a fold is to become, nil if that is what it is.
-func (r *reloader) prepare(ctx context.Context, c *config.Config, fc, was config.Fold) (*runtime.Prepared, error) {
-	l := r.links[fc.Source.NATS]
-	o, err := foldOptions(c, fc, l, r.log)
-	if err == nil {
-		err = configError(fc, o.Wasm)
-	}
+func (r *reloader) prepare(ctx context.Context, c *config.Config, fc, was config.Fold) (*prepared, error) {
+	l := r.modules.links[fc.Source.NATS]
+	module, err := r.modules.load(ctx, fc)
 	if err == nil && l.err != nil {
 		err = &runtime.Stop{Code: runtime.CodeConnection, Err: l.err}
 	}
-	if err != nil || fc.Same(was) && r.fold(fc.Name).Runs(o.Wasm) {
+	if err != nil || fc.Same(was) && r.fold(fc.Name).Runs(module.Wasm) {
 		return nil, err
 	}
-	return runtime.Prepare(ctx, r.dir, o)
+	o := foldOptions(c, fc, l, r.log)
+	o.Wasm = module.Wasm
+	p, err := runtime.Prepare(ctx, r.dir, o)
+	if err != nil {
+		return nil, err
+	}
+	return &prepared{p, fc, module}, nil
+}
+
+// take has a fold become what was prepared.
+func (r *reloader) take(ctx context.Context, p prepared) error {
+	if err := r.fold(p.config.Name).Configure(ctx, p.Prepared); err != nil {
+		return err
+	}
+	r.modules.ran(p.config, p.module)
+	return nil
 }

@@ -73,8 +73,9 @@ func runFolds(ctx context.Context, path string, log *slog.Logger) (err error) {
 	defer closeLinks(links)
 	queries := openNATSDoor(c, false, log)
 	defer queries.close()
-	h := host{dir, at, queries, c.Instance, &reloader{dir: dir, links: links, log: log, now: c}, log}
-	return h.run(ctx, makeFolds(ctx, dir, c, leftOut, links, log))
+	m := newModules(c, links, log)
+	h := host{dir, at, queries, c.Instance, &reloader{dir: dir, modules: m, log: log, now: c}, log}
+	return h.run(ctx, makeFolds(ctx, dir, m, leftOut, log))
 }
 
 // named refuses an empty path, as a variable that is not set gives it.
@@ -101,6 +102,9 @@ func loadToRun(path string, log *slog.Logger) (c *config.Config, leftOut []strin
 			log.Error("configuration", "problem", p.String(), "hint", p.Hint)
 		}
 		leftOut = problems.LeftOut
+	}
+	if err := checkTrusted(c); err != nil {
+		return nil, nil, err
 	}
 	folds := len(c.Folds) + len(leftOut)
 	if folds == 0 {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/foldrun/foldrun/config"
 	"github.com/foldrun/foldrun/hint"
+	"github.com/foldrun/foldrun/runtime/registry"
 )
 
 // A runWatch runs folds for an author: when the configuration or a module has changed, everything stops in grace and starts
@@ -86,7 +87,9 @@ func filesOf(path string, c *config.Config) []string {
 		files = append(files, included...)
 	}
 	for _, f := range c.Folds {
-		files = append(files, f.Module.Path)
+		if f.Module.Path != "" {
+			files = append(files, f.Module.Path, f.Module.Path+registry.Suffix)
+		}
 	}
 	return files
 }
@@ -104,15 +107,12 @@ func (w *runWatch) good(ctx context.Context, was, now map[string]stamp) bool {
 	}
 	for _, f := range c.Folds {
 		path := f.Module.Path
-		if was[path].equal(now[path]) {
+		if f.Module.Object != "" || was[path].equal(now[path]) {
 			continue
 		}
-		wasm, err := readModule(f.Module)
+		module, err := onlyLooking(c, nil).load(ctx, f)
 		if err == nil {
-			err = inspectModule(ctx, path, wasm).err
-		}
-		if err == nil {
-			err = configError(f, wasm)
+			err = inspectModule(ctx, path, module.Wasm).err
 		}
 		if err != nil {
 			w.log.Error("change not taken", "fold", f.Name, "file", path, "err", err, "hint", hint.Of(err))
