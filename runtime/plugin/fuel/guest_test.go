@@ -31,13 +31,16 @@ var ctx = context.Background()
 func realModules(t testing.TB) map[string][]byte {
 	t.Helper()
 	modules := map[string][]byte{"go": goGuest(t)}
-	for _, pattern := range []string{"plugins/examples/*/*.wasm", "testdata/modules/*.wasm"} {
-		found, err := filepath.Glob(filepath.Join(root, pattern))
-		if err != nil || len(found) == 0 {
-			t.Fatalf("%s: no modules: %v", pattern, err)
+	for _, x := range []struct{ pattern, as string }{
+		{"plugins/examples/*/*.wasm", ""}, {"testdata/modules/*.wasm", ""}, {"plugins/examples/assemblyscript/*/*.wasm", "assemblyscript/"},
+		{"plugins/examples/rust/*/*.wasm", "rust/"}, {"plugins/examples/zig/*/*.wasm", "zig/"}, // where they are built
+	} {
+		found, err := filepath.Glob(filepath.Join(root, x.pattern))
+		if err != nil || len(found) == 0 && x.as != "rust/" && x.as != "zig/" {
+			t.Fatalf("%s: no modules: %v", x.pattern, err)
 		}
 		for _, name := range found {
-			modules[strings.TrimSuffix(filepath.Base(name), ".wasm")] = read(t, name)
+			modules[x.as+strings.TrimSuffix(filepath.Base(name), ".wasm")] = read(t, name)
 		}
 	}
 	return modules
