@@ -211,11 +211,15 @@ func (t *transformer) Yield(rec int32, entries plugin.Entries) error {
 		}
 	}
 	if err := t.out.End(); err != nil {
-		return t.Fail(rec, store.Failure{Code: "duplicate_entry", Module: t.module,
-			Message: "it emits one key of an index twice, with different values or times"})
+		return t.Fail(rec, duplicate(t.module))
 	}
 	t.beside += rowCost * entries.Len()
 	return t.room(false)
+}
+
+// duplicate is why a record cannot be transformed of which one row would be two.
+func duplicate(module string) store.Failure {
+	return store.Failure{Code: "duplicate_entry", Module: module, Message: "it emits one key of an index twice, with different values or times"}
 }
 
 // Fail is part of plugin.Sink.

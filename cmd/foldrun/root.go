@@ -31,6 +31,7 @@ var commands = []func() *cobra.Command{
 	reloadCommand,
 	rebuildCommand,
 	planCommand,
+	diffCommand,
 	applyCommand,
 	rollbackCommand,
 	pauseCommand,

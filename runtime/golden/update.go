@@ -162,7 +162,13 @@ func (u *update) batch(byMessage bool) *source.Batch {
 		b.From = u.seq
 		return b
 	}
-	r := abi.Update{Seq: u.seq, Time: u.time, Op: u.op, Header: 0, Headers: uint32(len(u.headers))}
+	u.record(b, byMessage)
+	return b
+}
+
+// record appends the update to a batch.
+func (u *update) record(b *source.Batch, byMessage bool) {
+	r := abi.Update{Seq: u.seq, Time: u.time, Op: u.op, Header: uint32(len(b.Headers)), Headers: uint32(len(u.headers))}
 	if byMessage {
 		r.Key = b.Append(binary.BigEndian.AppendUint64(nil, u.seq))
 	} else {
@@ -173,6 +179,30 @@ func (u *update) batch(byMessage bool) *source.Batch {
 		b.Headers = append(b.Headers, abi.Header{Name: b.AppendString(h[0]), Value: b.AppendString(h[1])})
 	}
 	b.Records = append(b.Records, r)
+}
+
+// Config returns the config that the test gives its module, canonical JSON.
+func (t *Test) Config() []byte { return t.config }
+
+// Latest returns the last update of each source key of the test, in a batch with the clock of its end.
+func (t *Test) Latest() *source.Batch {
+	var all []*update
+	last := map[string]*update{}
+	b := &source.Batch{TTL: true}
+	for _, p := range t.parts {
+		for i := range p.steps {
+			u := &p.steps[i].update
+			if b.Clock = u.time; u.op != 0 {
+				all = append(all, u)
+				last[u.source(t.byMessage)] = u
+			}
+		}
+	}
+	for _, u := range all {
+		if last[u.source(t.byMessage)] == u {
+			u.record(b, t.byMessage)
+		}
+	}
 	return b
 }
 
