@@ -307,7 +307,7 @@ const diskPause = time.Second
 func (p *pipeline) store(ctx context.Context, x part) (done store.Committed, err error) {
 	cur := p.db.Ahead().Position()
 	if len(x.pos.Anchors) == 0 && !x.batch.Rewind {
-		x.pos.Anchors, x.pos.CaughtUp = cur.Anchors, cur.CaughtUp
+		x.pos.Anchors, x.pos.CaughtUp = cur.Anchors, max(x.pos.CaughtUp, cur.CaughtUp)
 	}
 	// The committed position must not share memory with the source's batch, which is reused.
 	x.pos.Anchors = append([]store.Anchor(nil), x.pos.Anchors...)

@@ -36,3 +36,11 @@ func TestReady(t *testing.T) {
 		t.Errorf("a parameter that there is not: %d", code)
 	}
 }
+
+// TestEmptyReady: there is nothing to fold in an empty bucket, so its fold is ready once that is known, and stays so.
+func TestEmptyReady(t *testing.T) {
+	f := newFollow(t, "echo", nil)
+	f.until("ready", func(s runtime.Status) bool { return s.Ready && s.Seq == 0 })
+	f.put("a.k", "v")
+	f.until("the first update", func(s runtime.Status) bool { return s.Ready && s.Seq == 1 })
+}
