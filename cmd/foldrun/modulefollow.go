@@ -22,7 +22,7 @@ type moduleWatch struct {
 	*reloader
 	nudged  chan struct{}
 	stops   map[string]func() error // of nudges, by connection and object
-	refused map[string]string       // by fold, the sha256 of an object that was not taken
+	refused map[string]string       // by fold, the sha256 and the signature of an object that was not taken
 	told    map[string]string       // by fold, why its object could not be looked at
 }
 
@@ -87,13 +87,13 @@ func (w *moduleWatch) nudge(fc config.Fold) {
 
 // lookAt has a fold take its object if that is another module.
 func (w *moduleWatch) lookAt(ctx context.Context, fc config.Fold) {
-	is, err := w.modules.objects(fc).Digest(ctx, fc.Module.Object)
+	is, signature, err := w.modules.objects(fc).Look(ctx, fc.Module.Object)
 	if err != nil {
 		w.unseen(ctx, fc, err)
 		return
 	}
 	delete(w.told, fc.Name)
-	if is == w.modules.loaded[fc.Name] || is == w.refused[fc.Name] {
+	if is == w.modules.loaded[fc.Name] || is+signature == w.refused[fc.Name] {
 		return
 	}
 	p, err := w.prepare(ctx, w.now, fc, fc)
@@ -103,7 +103,7 @@ func (w *moduleWatch) lookAt(ctx context.Context, fc config.Fold) {
 	switch {
 	case ctx.Err() != nil || moduleCode(err) == runtime.CodeModuleAway: // the next look, or the next start, sees it
 	case err != nil:
-		w.refused[fc.Name] = is
+		w.refused[fc.Name] = is + signature
 		code, text := runtime.Describe(err)
 		w.log.Error("new module not taken: what runs goes on", "fold", fc.Name, "object", fc.Module.Object, "sha256", is, "code", code, "err", text, "hint", runtime.HintOf(err))
 	case p != nil:

@@ -122,7 +122,7 @@ func (r *reloader) prepare(ctx context.Context, c *config.Config, fc, was config
 // take has a fold become what was prepared.
 func (r *reloader) take(ctx context.Context, p prepared) error {
 	if err := r.fold(p.config.Name).Configure(ctx, p.Prepared); err != nil {
-		return err
+		return errors.Join(err, p.Close(context.WithoutCancel(ctx)))
 	}
 	r.modules.ran(p.config, p.module)
 	return nil

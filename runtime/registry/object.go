@@ -108,18 +108,18 @@ func subjectOf(bucket, name string) string {
 	return "$O." + bucket + ".M." + base64.URLEncoding.EncodeToString([]byte(name))
 }
 
-// Digest returns the sha256 of an object, as its publisher wrote it.
-func (o Objects) Digest(ctx context.Context, object string) (string, error) {
+// Look returns the sha256 of an object and its signature, as its publisher wrote them.
+func (o Objects) Look(ctx context.Context, object string) (sha256, signature string, err error) {
 	bucket, name, _ := strings.Cut(object, "/")
 	s, err := o.stream(ctx, bucket)
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
 	i, err := info(ctx, s, bucket, name)
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
-	return digestOf(i), nil
+	return digestOf(i), i.Metadata[metaSignature], nil
 }
 
 // digestOf returns the digest of an object in hexadecimal, "" if it has none.
@@ -214,7 +214,7 @@ func (o Objects) Push(ctx context.Context, object string, m Module, create bool)
 }
 
 // Nudge sends to ch, as long as there is room, when an object is replaced, until stop is called. It may miss that, so
-// that Digest is to be asked now and then.
+// that Look is to be asked now and then.
 func (o Objects) Nudge(object string, ch chan<- struct{}) (stop func() error, err error) {
 	bucket, name, _ := strings.Cut(object, "/")
 	sub, err := o.Conn.Subscribe(subjectOf(bucket, name), func(*nats.Msg) {

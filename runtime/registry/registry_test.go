@@ -288,6 +288,27 @@ func TestKept(t *testing.T) {
 	s.refuses(ErrAway, "there is no connection")
 }
 
+// TestRotate: the same bytes under another key, with the old one gone from trusted_keys, run again, without NATS too.
+func TestRotate(t *testing.T) {
+	for _, pinned := range []bool{false, true} {
+		s := newShop(t)
+		m := s.signed("users", "1.0.0")
+		if pinned {
+			s.want.SHA256 = m.SHA256
+		}
+		s.push(m)
+		s.runs(m)
+		seed, public, err := NewKey()
+		check(t, err)
+		s.seed, s.Trusted = seed, []string{public}
+		s.refuses(ErrUntrusted, "which is none of trusted_keys")
+		s.push(s.signed("users", "1.0.0"))
+		s.runs(m)
+		s.Conn.Close()
+		s.runs(m)
+	}
+}
+
 // TestPath: a file has its signature beside it, of a key that may change.
 func TestPath(t *testing.T) {
 	s := newShop(t)
@@ -336,8 +357,10 @@ func TestNudge(t *testing.T) {
 	case <-time.After(time.Minute):
 		t.Fatal("nothing was told")
 	}
-	if is := must(s.Digest(t.Context(), "modules/users"))(t); is != m.SHA256 {
-		t.Errorf("the digest is %s, not %s", is, m.SHA256)
+	sha256, signature, err := s.Look(t.Context(), "modules/users")
+	check(t, err)
+	if sha256 != m.SHA256 || signature != m.Signature {
+		t.Errorf("it is %s, signed %s", sha256, signature)
 	}
 	check(t, stop())
 }
