@@ -191,7 +191,11 @@ func (l *listing) control(m *nats.Msg) (err error, done bool) {
 	status, text := m.Header.Get("Status"), m.Header.Get("Description")
 	switch status {
 	case "409":
-		if !strings.Contains(strings.ToLower(text), "exceeds maxbytes") {
+		text := strings.ToLower(text)
+		if strings.Contains(text, "batch completed") { // its last message had the next pull sent
+			return nil, false
+		}
+		if !strings.Contains(text, "exceeds maxbytes") {
 			break
 		}
 		if l.open == listingPull { // not one message fitted

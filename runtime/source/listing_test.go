@@ -91,15 +91,15 @@ func TestLatest(t *testing.T) {
 	s := newSite(t)
 	s.log("e.>")
 	p, nc := proxied(t, s)
-	s.publish("e.in", 500, 4000, 3000) // the last 500 are those that count: more than a pull may bring
+	s.publish("e.in", 6000, 8000, 500) // the last 6000 are those that count: more than a pull may bring, and more bytes
 	s.publish("e.out", 1, 10, 10)
 	for _, fault := range []string{"none", "gap", "cut"} {
 		t.Run(fault, func(t *testing.T) {
 			src := open(t, nc, Options{Stream: "E", Filter: "e.in.*", BatchRecords: 100})
-			b, done, want := new(Batch), fault == "none", uint64(3501)
-			check(t, src.list(t.Context(), &listing{upTo: 4010, batch: b, latest: true, f: func() error {
+			b, done, want := new(Batch), fault == "none", uint64(2001)
+			check(t, src.list(t.Context(), &listing{upTo: 8010, batch: b, latest: true, f: func() error {
 				for i := range b.Records {
-					if b.Records[i].Seq != want || len(b.Value(i)) != 3000 {
+					if b.Records[i].Seq != want || len(b.Value(i)) != 500 {
 						t.Fatalf("message %d of %d bytes, want %d", b.Records[i].Seq, len(b.Value(i)), want)
 					}
 					want++
@@ -115,15 +115,15 @@ func TestLatest(t *testing.T) {
 				return nil
 			}}))
 			p.Swallow(0)
-			if want != 4001 {
+			if want != 8001 {
 				t.Errorf("it ended before %d", want)
 			}
 		})
 	}
 	src, all := open(t, nc, Options{Stream: "E", KeyingMessage: true}), 0
 	b := new(Batch)
-	check(t, src.Latest(t.Context(), 4010, b, func() error { all += b.Len(); return nil }))
-	if all != 4010 {
+	check(t, src.Latest(t.Context(), 8010, b, func() error { all += b.Len(); return nil }))
+	if all != 8010 {
 		t.Errorf("%d messages of a log", all)
 	}
 }
