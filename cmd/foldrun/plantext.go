@@ -18,6 +18,9 @@ func (f *foldPlan) text() string {
 		fmt.Fprintf(&b, "  paused since %s: nothing of this until foldrun resume %s\n", f.Paused, f.Fold)
 	}
 	for _, c := range f.Changes {
+		if c.Field == "manifest" { // its indexes are told, and it is the module's
+			continue
+		}
 		was, is := plainJSON(c.Was), plainJSON(c.Is)
 		if c.Field == "module" {
 			was, is = moduleText(f.old, was), moduleText(f.new, is)
