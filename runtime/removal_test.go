@@ -27,12 +27,13 @@ type keeper struct {
 	r      *runner // nil while foldrun is away
 	prefix string  // of the subjects
 	off    guards
+	far    uint64 // farBehind of the fold
 }
 
 // newKeeper makes the stream; a bucket's, when its name is one.
 func (s *site) newKeeper(c jetstream.StreamConfig) *keeper {
 	s.t.Helper()
-	k := &keeper{site: s, name: c.Name, path: s.t.TempDir(), prefix: strings.ToLower(c.Name) + ".", opt: s.modelFold("")}
+	k := &keeper{site: s, name: c.Name, path: s.t.TempDir(), prefix: strings.ToLower(c.Name) + ".", opt: s.modelFold(""), far: 10}
 	k.opt.Source = source.Options{Stream: c.Name}
 	if bucket, ok := strings.CutPrefix(c.Name, "KV_"); ok {
 		k.prefix = "$KV." + bucket + "."
@@ -91,7 +92,7 @@ func (k *keeper) run() {
 	k.t.Helper()
 	dir := openDir(k.t, k.path, store.Options{Sync: store.SyncNever})
 	f := must(NewFold(k.t.Context(), dir, k.opt))(k.t)
-	f.guards, f.sweepPause, f.farBehind = k.off, 0, 10
+	f.guards, f.sweepPause, f.farBehind = k.off, 0, k.far
 	if k.off[guardMessage] {
 		f.tamper = func(b *source.Batch) {
 			b.Records = slices.DeleteFunc(b.Records, func(u abi.Update) bool { return u.Op != abi.OpPut })

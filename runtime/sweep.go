@@ -321,7 +321,7 @@ func (x *sweep) refold(ctx context.Context, key []byte, uncovered bool) error {
 		return err
 	}
 	u := &x.batch.Records[0]
-	if u.Seq > x.upTo {
+	if u.Seq > x.upTo || x.keep && evicts(&x.batch.Updates, 0) {
 		return nil
 	}
 	l, found, gone, err := x.standing(key, u, x.batch.Expiry(0))

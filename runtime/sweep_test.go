@@ -121,6 +121,7 @@ func TestSweepWhileItMoves(t *testing.T) {
 			x.some(200)
 		}
 	}()
+	r.reach(1)
 	sweeps := 0
 	for done := false; !done; {
 		select {

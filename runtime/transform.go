@@ -153,7 +153,7 @@ func (t *transformer) newest(lo, hi int) {
 	t.order = t.order[:0]
 	clear(t.removed)
 	for i := lo; i < hi; i++ {
-		if !t.keep || !t.evicts(i) {
+		if !t.keep || !evicts(t.u, i) {
 			t.order = append(t.order, int32(i))
 		}
 	}
@@ -187,14 +187,14 @@ func (t *transformer) removes(rec int32) bool {
 }
 
 // evicts says whether an update is the marker that a server leaves where a record expired.
-func (t *transformer) evicts(i int) bool {
-	u := &t.u.Records[i]
+func evicts(all *abi.Updates, i int) bool {
+	u := &all.Records[i]
 	if u.Op == abi.OpPut {
 		return false
 	}
-	for _, h := range t.u.Headers[u.Header : u.Header+u.Headers] {
-		if string(t.u.At(h.Name)) == "Nats-Marker-Reason" {
-			return string(t.u.At(h.Value)) == "MaxAge"
+	for _, h := range all.Headers[u.Header : u.Header+u.Headers] {
+		if string(all.At(h.Name)) == "Nats-Marker-Reason" {
+			return string(all.At(h.Value)) == "MaxAge"
 		}
 	}
 	return false
