@@ -134,6 +134,7 @@ func (w *Worker) run(ctx context.Context, u *abi.Updates, recs []int32, sink Sin
 		err = &callError{"too_many_bytes", "the call's output is over the limit of one record"}
 	}
 	if err == nil {
+		w.spent(len(recs))
 		return w.deliver(recs, sink)
 	}
 	w.drop(ctx)
@@ -202,6 +203,7 @@ func (w *Worker) judge(ctx context.Context, u *abi.Updates, rec int32, sink Sink
 		w.credit -= failCost
 		err = w.fail(rec, err, sink)
 	} else {
+		w.spent(1)
 		err = w.deliver(w.one[:], sink)
 	}
 	if kept != nil {
@@ -240,10 +242,12 @@ func (w *Worker) fail(rec int32, err error, sink Sink) error {
 	return sink.Fail(rec, store.Failure{Code: ce.code, Message: ce.text, Module: w.module.digest})
 }
 
+// spent counts what a call on so many records used.
+func (w *Worker) spent(records int) { w.stats.spent(records, w.in.used, w.in.memory.Size()) }
+
 // deliver hands the answer of a call to sink, record by record.
 func (w *Worker) deliver(recs []int32, sink Sink) error {
 	first := 0
-	w.stats.spent(len(recs), w.in.used, w.in.memory.Size())
 	w.credit = min(w.credit+len(recs), mostCredit)
 	for i, rec := range recs {
 		r := w.out.Result(i)
