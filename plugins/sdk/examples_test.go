@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -28,19 +29,27 @@ func example(t testing.TB, language, name string) []byte {
 	return wasm
 }
 
-// TestExamples compares by-country in each language with the one in C: on all cities, and on texts that are nearly JSON.
+// TestExamples compares the examples in each language with those in C: on all cities, and on texts that are nearly JSON.
 func TestExamples(t *testing.T) {
-	c, err := examples.Module("by-country")
-	check(t, err)
-	inC := compile(t, c, plugin.Options{})
 	all, r := allCities(t), seeded(t)
 	spoilt := &abi.Updates{}
 	for i := range 20_000 {
 		put(spoilt, fmt.Sprint(i), spoil(r, all.Value(r.IntN(all.Len()))))
 	}
-	for _, language := range []string{"assemblyscript", "rust", "zig"} {
-		t.Run(language, func(t *testing.T) {
-			other := compile(t, example(t, language, "by-country"), plugin.Options{})
+	for _, x := range []struct{ language, name, config string }{
+		{"assemblyscript", "by-country", ""},
+		{"rust", "by-country", ""},
+		{"zig", "by-country", ""},
+		{"go", "by-country", ""},
+		{"go", "city-names", ""},
+		{"go", "large-cities", ""},
+		{"go", "large-cities", `{"min_population": 5e6}`},
+	} {
+		t.Run(x.language+"/"+x.name+x.config, func(t *testing.T) {
+			o := plugin.Options{Config: []byte(x.config)}
+			c, err := examples.Module(x.name)
+			check(t, err)
+			inC, other := compile(t, c, o), compile(t, example(t, x.language, x.name), o)
 			if a, b := inC.Manifest(), other.Manifest(); string(a.Meaning()) != string(b.Meaning()) || a.Name != b.Name {
 				t.Errorf("the manifests differ: %+v and %+v", a, b)
 			}
@@ -50,7 +59,7 @@ func TestExamples(t *testing.T) {
 				errors, entries := 0, 0
 				for i := range got {
 					if got[i] != want[i] {
-						t.Fatalf("%s\n%s: %s\nC:  %s", u.Value(i), language, got[i], want[i])
+						t.Fatalf("%s\n%s: %s\nC:  %s", u.Value(i), x.language, got[i], want[i])
 					}
 					if strings.HasPrefix(got[i], "module ") {
 						errors++
@@ -101,11 +110,14 @@ func fold(t testing.TB, m *plugin.Module, u *abi.Updates, n int) (time.Duration,
 	return took, w.Stats()
 }
 
-// languages have the plugin by-country, and perhaps one that does the same and throws away what it makes.
-var languages = []struct {
+// A language is a row of the benchmark.
+type language struct {
 	name string
 	wasm func(testing.TB) []byte
-}{
+}
+
+// languages have the plugin by-country, and perhaps one that does the same and throws away what it makes.
+var languages = []language{
 	{"C", func(t testing.TB) []byte { wasm, err := examples.Module("by-country"); check(t, err); return wasm }},
 	{"AssemblyScript", func(t testing.TB) []byte { return example(t, "assemblyscript", "by-country") }},
 	{"Rust", func(t testing.TB) []byte { return example(t, "rust", "by-country") }},
@@ -118,6 +130,17 @@ var languages = []struct {
 	}},
 	{"AssemblyScript-garbage", func(t testing.TB) []byte {
 		return asc(t, "assemblyscript/testdata/garbage/plugin.ts", abi.Manifest{Name: "garbage"})
+	}},
+}
+
+// collected are the same in Go, where garbage stays until it is collected: TestGarbage is about their memory.
+var collected = []language{
+	{"Go", func(t testing.TB) []byte { return example(t, "go", "by-country") }},
+	{"Go-garbage", func(t testing.TB) []byte {
+		return built(t, "go", "go/testdata/garbage/main.go", abi.Manifest{Name: "garbage"})
+	}},
+	{"Go-json", func(t testing.TB) []byte {
+		return built(t, "go", "go/testdata/json/main.go", abi.Manifest{Name: "json"})
 	}},
 }
 
@@ -139,14 +162,14 @@ func TestMemory(t *testing.T) {
 
 var records = flag.Int("records", 1_000_000, "records of a benchmark")
 
-// BenchmarkLanguages folds cities in each operation, under 64 MiB: plugins/sdk/README.md has the table.
+// BenchmarkLanguages folds cities in each operation, under 64 MiB: docs/performance.md has the table.
 //
 //	go test ./plugins/sdk -run '^$' -bench Languages -benchtime 1x -records 10000000
 func BenchmarkLanguages(b *testing.B) {
 	n := *records
 	u := allCities(b)
 	frames := encoded(u)
-	for _, l := range languages {
+	for _, l := range slices.Concat(languages, collected) {
 		b.Run(l.name, func(b *testing.B) {
 			wasm := l.wasm(b)
 			start := time.Now()

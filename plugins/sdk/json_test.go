@@ -3,6 +3,7 @@ package sdk_test
 import (
 	"fmt"
 	"math"
+	"os"
 	"regexp"
 	"strconv"
 	"strings"
@@ -13,24 +14,17 @@ import (
 	"github.com/foldrun/foldrun/runtime/plugin"
 )
 
-// jsonTexts are objects, and what is nearly one.
-var jsonTexts = []string{
-	`{}`, ``, ` `, `[]`, `null`, `{`, `{"a`, `{"a"`, `{"a":`, `{"a":1`, `{"a":1,`, `{"a" 1}`, `{"a":,"b":1}`, `{"a":}`,
-	`{"a":1,"b":2,"c":3}`,
-	` { "a" : 1 , "b" : [ 1 , { "a" : "}" } ] , "c" : { "c" : "]\"" } } `,
-	"{\n\t\"c\": \"text\",\r\n\t\"b\": true\n}",
-	`{"a":"x","a":"y"}`,
-	`{"\u0061":"escaped name","b\n":1,"\x":2,"c":3}`,
-	`{"a":"","b":"\"","c":"\\"}`,
-	`{"a":"\u00e9\ud83d\ude00\ud83d\n\t\/\b\f\r","b":"\ud83dx","c":"\udc00\ud83d\ud83d"}`,
-	`{"long name of a field that nobody asks for":"and a long value, with , and : and } in it","c":-12345678901234567890.5e-3}`,
-	`{"a":9223372036854775807,"b":-9223372036854775808,"c":9223372036854775808}`,
-	`{"a":0,"b":-0,"c":1e5}`, `{"a":1.5,"b":1E+2,"c":1e-7}`, `{"a":0.1,"b":123456789012345678,"c":1e999}`,
-	`{"a":1.79e308,"b":5e-324,"c":1e-999}`, `{"a":1.,"b":.5,"c":1e}`, `{"a":-,"b":+1,"c":1-2}`,
-	`{"a":true,"b":false,"c":null}`, `{"a":tru,"b":falsy,"c":nul}`,
-	`{"":"empty name","a":1}`,
-	`{"c":[[[[["deep"]]]]],"b":{"x":{"x":{"x":1}}},"a":"YYY_y[]{}\u007f"}`,
-	"{\"a\":\"invalid \xff\xc3(\",\"\xff\":1}",
+// jsonTexts are objects, and what is nearly one; testdata/json.txt has each as a literal of Go.
+func jsonTexts(t testing.TB) (texts []string) {
+	t.Helper()
+	b, err := os.ReadFile("testdata/json.txt")
+	check(t, err)
+	for line := range strings.Lines(string(b)) {
+		text, err := strconv.Unquote(strings.TrimSpace(line))
+		check(t, err)
+		texts = append(texts, text)
+	}
+	return texts
 }
 
 var jsonNames = []string{"a", "b", "c", "", "b\n", "long name of a field that nobody asks for"}
@@ -41,7 +35,7 @@ func TestJSON(t *testing.T) { inEach(t, jsonTextsAreRead) }
 
 func jsonTextsAreRead(t *testing.T, behave behaving) {
 	r, u := seeded(t), &abi.Updates{}
-	for _, text := range jsonTexts {
+	for _, text := range jsonTexts(t) {
 		put(u, "k", []byte("json:"+text))
 		for range 500 {
 			put(u, "k", append([]byte("json:"), spoil(r, []byte(text))...))
@@ -57,7 +51,11 @@ func jsonTextsAreRead(t *testing.T, behave behaving) {
 	}
 	m := compile(t, behave.wasm(t, "raw", "text", "int", "float", "bool", "null", "inner"), plugin.Options{})
 	got, stats := transform(t, m, u)
-	if stats.Instances != 1 {
+	most := uint64(1)
+	if behave.language == "go" { // a call of many is given up where collecting the garbage of all is dear, and cut smaller
+		most = 60
+	}
+	if stats.Instances > most {
 		t.Errorf("%d instances were needed", stats.Instances)
 	}
 	for i := range got {

@@ -85,6 +85,7 @@ func (b behaving) wasm(t testing.TB, indexes ...string) []byte {
 // inEach runs a test with the plugin of each language.
 func inEach(t *testing.T, test func(t *testing.T, behave behaving)) {
 	for _, b := range []behaving{
+		{"go", func(t testing.TB, m abi.Manifest) []byte { return built(t, "go", "go/testdata/behave/main.go", m) }},
 		{"assemblyscript", func(t testing.TB, m abi.Manifest) []byte {
 			return asc(t, "assemblyscript/testdata/behave/plugin.ts", m)
 		}},
@@ -103,8 +104,14 @@ func check(t testing.TB, err error) {
 	}
 }
 
+// compile compiles a module; for all tests together each once, while a benchmark takes the time.
 func compile(t testing.TB, wasm []byte, o plugin.Options) *plugin.Module {
 	t.Helper()
+	if _, timed := t.(*testing.B); !timed {
+		dir, err := cache()
+		check(t, err)
+		o.CacheDir = dir
+	}
 	m, err := plugin.Compile(t.Context(), wasm, o)
 	check(t, err)
 	t.Cleanup(func() { check(t, m.Close(t.Context())) })
@@ -180,8 +187,11 @@ func spoil(r *rand.Rand, text []byte) []byte {
 	for range 1 + r.IntN(3) {
 		at := r.IntN(len(out) + 1)
 		insert := string(bytes[r.IntN(len(bytes))])
-		if r.IntN(3) == 0 {
+		switch r.IntN(6) {
+		case 0, 1:
 			insert = escapes[r.IntN(len(escapes))]
+		case 2:
+			insert = ""
 		}
 		cut := min(r.IntN(2), len(out)-at)
 		out = append(append(append([]byte(nil), out[:at]...), insert...), out[at+cut:]...)

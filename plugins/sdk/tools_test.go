@@ -1,6 +1,7 @@
 package sdk_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -28,8 +29,14 @@ var command = sync.OnceValues(func() (string, error) {
 	return file, nil
 })
 
+// cache is a folder for compiled code.
+var cache = sync.OnceValues(func() (string, error) { return os.MkdirTemp("", "foldrun-sdk-") })
+
 func TestMain(m *testing.M) {
 	code := m.Run()
+	if dir, err := cache(); err == nil {
+		os.RemoveAll(dir)
+	}
 	if file, err := command(); err == nil {
 		os.RemoveAll(filepath.Dir(file))
 	}
@@ -37,7 +44,7 @@ func TestMain(m *testing.M) {
 }
 
 // sources says which file of a new plugin its author edits first.
-var sources = map[string]string{"c": "plugin.c", "rust": "src/lib.rs", "zig": "plugin.zig"}
+var sources = map[string]string{"c": "plugin.c", "go": "main.go", "rust": "src/lib.rs", "zig": "plugin.zig"}
 
 // errNoTools is a language's tools missing.
 var errNoTools = errors.New("skipped")
@@ -83,6 +90,8 @@ func buildNew(language, source string) ([]byte, error) {
 			if f.Text, err = os.ReadFile(source); err != nil {
 				return nil, err
 			}
+			// In Go the sources name the module without the dot, which the layout test would take for a dependency.
+			f.Text = bytes.ReplaceAll(f.Text, []byte(`"tried/foldrun"`), []byte(`"tried.plugin/foldrun"`))
 		}
 		path := filepath.Join(dir, filepath.FromSlash(f.Path))
 		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, f.Text, 0o644)); err != nil {

@@ -1,12 +1,7 @@
 // Garbage does what by-country does with strings and maps that it throws away.
 package main
 
-import (
-	"runtime"
-	"strconv"
-
-	"users/foldrun"
-)
+import "tried/foldrun"
 
 func init() { foldrun.Register(transform) }
 
@@ -18,13 +13,6 @@ var (
 )
 
 func transform(r *foldrun.Record, out *foldrun.Out) {
-	if string(r.Value()) == "memory" {
-		var m runtime.MemStats
-		runtime.ReadMemStats(&m)
-		out.Emit(0, []byte("sys"), []byte(strconv.FormatUint(m.Sys, 10)))
-		out.Emit(0, []byte("collections"), []byte(strconv.FormatUint(uint64(m.NumGC), 10)))
-		return
-	}
 	raw := make([]foldrun.JSON, len(names))
 	fields.Scan(r.Value(), raw)
 	city := map[string]string{}

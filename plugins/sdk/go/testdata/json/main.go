@@ -3,10 +3,8 @@ package main
 
 import (
 	"encoding/json"
-	"runtime"
-	"strconv"
 
-	"users/foldrun"
+	"tried/foldrun"
 )
 
 func init() { foldrun.Register(transform) }
@@ -22,13 +20,6 @@ type city struct {
 }
 
 func transform(r *foldrun.Record, out *foldrun.Out) {
-	if string(r.Value()) == "memory" {
-		var m runtime.MemStats
-		runtime.ReadMemStats(&m)
-		out.Emit(0, []byte("sys"), []byte(strconv.FormatUint(m.Sys, 10)))
-		out.Emit(0, []byte("collections"), []byte(strconv.FormatUint(uint64(m.NumGC), 10)))
-		return
-	}
 	var c city
 	if err := json.Unmarshal(r.Value(), &c); err != nil {
 		out.Error(1, err.Error())
