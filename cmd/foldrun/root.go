@@ -38,6 +38,7 @@ var commands = []func() *cobra.Command{
 	resumeCommand,
 	tokenCommand,
 	pluginCommand,
+	benchCommand,
 	versionCommand,
 }
 
