@@ -107,6 +107,13 @@ func (s *supervisor) carryOut(ctx context.Context, c command) (refused, end erro
 	case c.do == verbRebuild && s.next != nil && s.held == nil:
 		return hint.Error(fmt.Errorf("fold %s: generation %s is being built already", s.opt.Name, s.next.db.Generation()), "foldrun status says how far it is"), nil
 	case c.do == verbRebuild:
+		if s.next == nil && s.held == nil { // there is nothing to drop: what cannot be begun changes nothing
+			if err := s.begin(s.cause); err != nil {
+				s.want = false
+				return err, nil
+			}
+			return nil, nil
+		}
 		if err := s.drop(); err != nil {
 			return nil, &Stop{CodeStore, err}
 		}
@@ -221,8 +228,8 @@ func (f *Fold) revive(ctx context.Context, c command) (run bool, err error) {
 		return false, refused
 	case c.do == verbRollback:
 		return false, hint.Error(fmt.Errorf("fold %s: %w", f.opt.Name, f.stopped), "see to that first: foldrun resume %s", f.opt.Name)
-	case c.do == verbRebuild && isPaused(f.stopped):
-		return false, hint.Error(fmt.Errorf("fold %s: %w", f.opt.Name, f.stopped), "foldrun resume %s, then rebuild it", f.opt.Name)
+	case (c.do == verbRebuild || c.do == verbApply) && isPaused(f.stopped):
+		return false, hint.Error(fmt.Errorf("fold %s: %w", f.opt.Name, f.stopped), "foldrun resume %s, then ask again", f.opt.Name)
 	case c.do == verbRebuild:
 		err = f.order()
 	case isPaused(f.stopped):

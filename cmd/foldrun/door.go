@@ -88,6 +88,9 @@ func (d *door) token() (string, error) {
 		return os.Getenv("FOLDRUN_TOKEN"), nil
 	}
 	token, err := config.Secret{File: d.tokenFile}.Read()
+	if err == nil && strings.ContainsAny(token, " \t\n") {
+		err = fmt.Errorf("%s holds more than a token", d.tokenFile)
+	}
 	return token, hint.Error(err, "--token-file is a file with the token that foldrun token new printed")
 }
 
@@ -165,7 +168,7 @@ func (d *door) place() (dir, configured string, err error) {
 		var problems *config.Problems
 		c, err = config.Load(path)
 		if errors.As(err, &problems) && problems.Fatal() {
-			return "", "", err
+			return "", "", hint.Error(err, "%s; or name the data directory of the foldrun that runs: --data-dir", hint.Of(err))
 		}
 		configured = urlOf(c.HTTP.Listen, c.HTTP.TLSCert != "")
 	}

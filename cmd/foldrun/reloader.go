@@ -6,11 +6,9 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"os/signal"
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 
 	"github.com/foldrun/foldrun/config"
 	"github.com/foldrun/foldrun/hint"
@@ -23,9 +21,10 @@ import (
 // A reloader reads the configuration again while its folds run. What it holds now is checked whole first: with any mistake,
 // and where more has changed than folds that are there, nothing changes.
 type reloader struct {
-	dir   *store.Dir
-	folds []*runtime.Fold
-	log   *slog.Logger
+	dir     *store.Dir
+	folds   []*runtime.Fold
+	log     *slog.Logger
+	hangups <-chan os.Signal
 
 	mu      sync.Mutex
 	modules *modules
@@ -34,14 +33,11 @@ type reloader struct {
 
 // onHangup reloads at each SIGHUP until ctx is done. The function returned waits for the end of that.
 func (r *reloader) onHangup(ctx context.Context) (wait func()) {
-	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, syscall.SIGHUP)
 	var listening sync.WaitGroup
 	listening.Go(func() {
-		defer signal.Stop(signals)
 		for {
 			select {
-			case <-signals:
+			case <-r.hangups:
 			case <-ctx.Done():
 				return
 			}

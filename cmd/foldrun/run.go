@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -40,12 +43,15 @@ that would be refused is told, and the old one stays.`,
 			if err != nil {
 				return err
 			}
+			hangups := make(chan os.Signal, 1) // one that comes while foldrun starts waits
+			signal.Notify(hangups, syscall.SIGHUP)
+			defer signal.Stop(hangups)
 			ctx, stop := graceful(c.Context(), log)
 			defer stop()
 			if watch {
-				return (&runWatch{path: path, log: log}).run(ctx)
+				return (&runWatch{path: path, log: log, hangups: hangups}).run(ctx)
 			}
-			return runFolds(ctx, path, log)
+			return runFolds(ctx, path, log, hangups)
 		},
 	}
 	c.Flags().StringVarP(&path, "config", "c", defaultConfig, "configuration file")
@@ -55,7 +61,7 @@ that would be refused is told, and the old one stays.`,
 	return c
 }
 
-func runFolds(ctx context.Context, path string, log *slog.Logger) (err error) {
+func runFolds(ctx context.Context, path string, log *slog.Logger, hangups <-chan os.Signal) (err error) {
 	c, leftOut, err := loadToRun(path, log)
 	if err != nil {
 		return err
@@ -74,7 +80,7 @@ func runFolds(ctx context.Context, path string, log *slog.Logger) (err error) {
 	queries := openNATSDoor(c, false, log)
 	defer queries.close()
 	m := newModules(c, links, log)
-	h := host{dir, at, queries, c.Instance, &reloader{dir: dir, modules: m, log: log, now: c}, log}
+	h := host{dir, at, queries, c.Instance, &reloader{dir: dir, modules: m, log: log, hangups: hangups, now: c}, log}
 	return h.run(ctx, makeFolds(ctx, dir, m, leftOut, log))
 }
 

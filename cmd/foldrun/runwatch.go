@@ -17,9 +17,10 @@ import (
 // with what the files hold now. That is the way of any restart, so a new module builds its index beside the one that
 // serves. A change that could not start is told, and changes nothing.
 type runWatch struct {
-	path  string // of the configuration
-	log   *slog.Logger
-	files []string // that it was made of when it could last be read, the modules included
+	path    string // of the configuration
+	log     *slog.Logger
+	hangups <-chan os.Signal
+	files   []string // that it was made of when it could last be read, the modules included
 }
 
 // run returns when ctx is done, or when the folds cannot run.
@@ -32,7 +33,7 @@ func (w *runWatch) run(ctx context.Context) error {
 			w.wait(running, was)
 			stop()
 		}()
-		err := runFolds(running, w.path, w.log)
+		err := runFolds(running, w.path, w.log, w.hangups)
 		stop()
 		<-over
 		if err != nil || ctx.Err() != nil {

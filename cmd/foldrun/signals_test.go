@@ -235,6 +235,25 @@ func TestDoubleSignal(t *testing.T) {
 	}
 }
 
+// TestEarlyHangup sends a foldrun that is just starting what reloads one that runs: it starts, and reloads.
+func TestEarlyHangup(t *testing.T) {
+	d := newDaemon(t, 1)
+	d.cmd = exec.Command("foldrun", "run")
+	d.cmd.Dir = d.dir
+	stderr, err := d.cmd.StderrPipe()
+	check(t, err)
+	d.log = bufio.NewScanner(stderr)
+	check(t, d.cmd.Start())
+	t.Cleanup(func() { d.cmd.Process.Kill() })
+	d.waitLog("msg=memory") // the first line of a start
+	check(t, d.cmd.Process.Signal(syscall.SIGHUP))
+	d.waitLog("configuration read again")
+	d.signal()
+	if code := d.end(); code != exitDone {
+		t.Errorf("exit code %d", code)
+	}
+}
+
 // TestHangup has a running foldrun read its configuration again: once with a mistake in it, once without.
 func TestHangup(t *testing.T) {
 	d := newDaemon(t, 1)

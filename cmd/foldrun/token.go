@@ -37,7 +37,7 @@ func tokenNewCommand() *cobra.Command {
 		Long: `Make a token, and the line that lets it in: add that to the file that [http] tokens names, which a running foldrun reads
 again by itself. The token is shown this once; the line has its hash only.
 
-With the scope read a token reads; with admin it does also what operators do: rebuild, resume, pause, repair, retry, and profiles.
+With the scope read a token reads; with admin it does also what operators do: reload, rebuild, apply, rollback, resume, pause, repair, retry, and profiles.
 Without --folds it is for all folds.`,
 		Example: "  foldrun token new grafana\n  foldrun token new shop --scope read --folds orders,users\n  foldrun token new oncall --scope admin --json",
 		Args:    arguments(cobra.ExactArgs(1)),

@@ -94,7 +94,7 @@ func parseTokens(text string) (all []Token, err error) {
 	if len(all) == 0 && len(problems) == 0 {
 		problems = append(problems, errors.New("there is no token in it"))
 	}
-	return all, hint.Error(errors.Join(problems...), "a line is NAME SCOPE FOLDS sha256:HASH; foldrun token new prints one")
+	return all, hint.Error(errors.Join(problems...), "a line is NAME SCOPE FOLDS sha256:HASH: what foldrun token new prints behind \"line:\"")
 }
 
 func parseToken(fields []string) (t Token, err error) {
