@@ -108,11 +108,7 @@ func (s *supervisor) carryOut(ctx context.Context, c command) (refused, end erro
 		return hint.Error(fmt.Errorf("fold %s: generation %s is being built already", s.opt.Name, s.next.db.Generation()), "foldrun status says how far it is"), nil
 	case c.do == verbRebuild:
 		if s.next == nil && s.held == nil { // there is nothing to drop: what cannot be begun changes nothing
-			if err := s.begin(s.cause); err != nil {
-				s.want = false
-				return err, nil
-			}
-			return nil, nil
+			return s.attempt(s.cause)
 		}
 		if err := s.drop(); err != nil {
 			return nil, &Stop{CodeStore, err}
@@ -124,8 +120,11 @@ func (s *supervisor) carryOut(ctx context.Context, c command) (refused, end erro
 		return hint.Error(fmt.Errorf("fold %s: %w", s.opt.Name, s.held), "%s", HintOf(s.held)), nil
 	case s.held != nil: // the build failed
 		s.grant(s.held, c.accept)
-		s.set(func() { s.held = nil })
-		return nil, s.begin(s.cause)
+		cause := s.cause
+		if have := s.cur; cause == nil && have != nil && !s.id.Has(have.db.Generation()) {
+			cause = s.recipe.differs(have.db.Generation(), have.db.Identity())
+		}
+		return s.attempt(cause)
 	}
 	return hint.Error(fmt.Errorf("fold %s is not stopped", s.opt.Name), "foldrun status says what it does"), nil
 }
@@ -139,9 +138,7 @@ func (s *supervisor) drop() error {
 	s.set(func() { s.next, s.held = nil, nil })
 	s.retire()
 	if g != nil {
-		if err := g.db.Close(); err != nil {
-			return err
-		}
+		s.shut(g)
 	}
 	return s.dir.Finish(s.opt.Name)
 }
@@ -230,8 +227,10 @@ func (f *Fold) revive(ctx context.Context, c command) (run bool, err error) {
 		return false, hint.Error(fmt.Errorf("fold %s: %w", f.opt.Name, f.stopped), "see to that first: foldrun resume %s", f.opt.Name)
 	case (c.do == verbRebuild || c.do == verbApply) && isPaused(f.stopped):
 		return false, hint.Error(fmt.Errorf("fold %s: %w", f.opt.Name, f.stopped), "foldrun resume %s, then ask again", f.opt.Name)
-	case c.do == verbRebuild:
-		err = f.order()
+	case c.do == verbRebuild, c.do == verbApply:
+		if err = f.dir.Unhold(f.opt.Name); err == nil {
+			err = f.order()
+		}
 	case isPaused(f.stopped):
 		err = f.dir.Unpause(f.opt.Name)
 	}

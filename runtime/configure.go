@@ -65,6 +65,8 @@ func becomes(err error) *Prepared {
 // become makes the fold what was prepared. It does not run.
 func (f *Fold) become(ctx context.Context, p *Prepared) {
 	old := f.module
+	f.accept.Store(0) // what an operator accepted was of what the fold was
+	f.lifted.Store(false)
 	f.set(func() { f.recipe, f.broken = p.recipe, nil })
 	if old == nil || f.cur != nil && f.cur.module == old {
 		return // it is closed with what it made

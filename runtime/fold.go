@@ -55,6 +55,8 @@ type Fold struct {
 	accept atomic.Int64 // the operator accepts what the next switch or reconcile loses: see accepts
 	lifted atomic.Bool  // the operator accepts failures beyond the budget: see follower.within
 
+	closing chan any // closed when all that later was told to close is; owned by Run, and by Close after it
+
 	mu        sync.Mutex
 	cur       *follower     // of the generation that answers reads; nil until it is open
 	prev      *follower     // of the generation that is kept as the way back, while it follows
@@ -94,6 +96,7 @@ const bucketStream = "KV_"
 
 // Close closes the stores and the module, after Run has returned.
 func (f *Fold) Close(ctx context.Context) error {
+	f.retire()
 	var err error
 	for _, g := range []*follower{f.cur, f.next} {
 		if g != nil {

@@ -15,22 +15,24 @@ import (
 // A follower is one generation of a fold, open, and what follows the source into it.
 type follower struct {
 	*Fold
-	recipe // what makes the generation; the fold's own unless another one is configured by now
-	db     *store.DB
-	build  atomic.Bool // nobody reads it yet
-	counts counter
-	guest  atomic.Int64 // bytes of the module's instances
-	heldAt atomic.Int64 // when everything was folded last before what is under way now, by the server's clock, ns since 1970
-	noted  bool         // what it took to build it is written down; owned by the supervisor
-	over   bool         // quarantine was over the budget that the operator lifted; owned by the committer
+	recipe  // what makes the generation; the fold's own unless another one is configured by now
+	db      *store.DB
+	build   atomic.Bool // nobody reads it yet
+	counts  counter
+	guest   atomic.Int64   // bytes of the module's instances
+	heldAt  atomic.Int64   // when everything was folded last before what is under way now, by the server's clock, ns since 1970
+	noted   bool           // what it took to build it is written down; owned by the supervisor
+	retries sync.WaitGroup // under way: see Fold.Retry
+	over    bool           // quarantine was over the budget that the operator lifted; owned by the committer
 
 	// guarded by Fold.mu
-	src      *source.Source // nil until it is open
-	sweeper  *sweeper       // while it runs
-	swept    *SweepReport   // the last one
-	startSeq uint64         // the cursor when the generation was opened
-	mended   error          // the other history of the stream that the generation is being reconciled with
-	paused   error          // why nothing is committed, a *Stop
+	src      *source.Source  // nil until it is open
+	sweeper  *sweeper        // while it runs
+	alive    context.Context // ends when the follower is told to end
+	swept    *SweepReport    // the last one
+	startSeq uint64          // the cursor when the generation was opened
+	mended   error           // the other history of the stream that the generation is being reconciled with
+	paused   error           // why nothing is committed, a *Stop
 }
 
 func (f *Fold) follower(db *store.DB, build bool) *follower {
@@ -64,10 +66,11 @@ func (g *follower) run(ctx context.Context) error {
 	var beside sync.WaitGroup
 	beside.Go(func() { g.syncSeconds(ctx) })
 	defer beside.Wait()
+	defer g.retries.Wait()
 	defer done()
 	p := &pipeline{fold: g, db: g.db, pipe: source.NewPipe(g.opt.Batches), aside: make(chan *aside), over: make(chan struct{})}
 	p.sweeper = newSweeper(p, src)
-	g.set(func() { g.sweeper = p.sweeper })
+	g.set(func() { g.sweeper, g.alive = p.sweeper, ctx })
 	defer g.set(func() { g.sweeper = nil })
 	at := g.db.State().Position()
 	g.log.Info("fold started", "generation", g.db.Generation(), "stream", g.id.Stream, "seq", at.Seq, "build", g.build.Load())

@@ -17,6 +17,8 @@ import (
 // mends says whether a generation whose stream holds another history is mended in place, and not replaced.
 func (g *follower) mends(stop *source.Stop) bool {
 	switch {
+	case g.opt.OnEvict == evictKeep && g.isPrevious():
+		return false // it would lose what its stream evicted, unasked
 	case g.build.Load():
 		return true
 	case g.accepts(stop.Created):
@@ -25,6 +27,13 @@ func (g *follower) mends(stop *source.Stop) bool {
 		return false
 	}
 	return g.opt.OnDiverged == DivergedReconcile || stop.Anchored
+}
+
+// isPrevious says whether a generation is kept as the way back.
+func (g *follower) isPrevious() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.prev == g
 }
 
 // A reconcile makes a generation agree again with a stream that holds another history than the one that was folded. The

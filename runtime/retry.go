@@ -42,18 +42,34 @@ type retry struct {
 // Retry transforms the held update of a source key, or with nil those of all, again, with the module that runs now. What
 // it came to until an error is in the report too.
 func (f *Fold) Retry(ctx context.Context, key []byte) (RetryReport, error) {
-	s := f.following()
+	s := f.admit()
 	if s == nil {
 		return RetryReport{}, ErrNotFollowing
 	}
-	r, err := s.retry(ctx, key)
-	if errors.Is(err, store.ErrClosed) {
+	defer s.fold.retries.Done()
+	both, stop := context.WithCancel(ctx)
+	defer stop()
+	defer context.AfterFunc(s.fold.alive, stop)()
+	r, err := s.retry(both, key)
+	if errors.Is(err, store.ErrClosed) || err != nil && ctx.Err() == nil && both.Err() != nil {
 		err = ErrNotFollowing
 	}
 	if err == nil && key != nil && r.Tried == 0 {
 		err = ErrNotHeld
 	}
 	return r, err
+}
+
+// admit returns the sweeper of the generation that answers reads, and has its follower wait for a retry, which uses the
+// module: nil while nothing follows the source into it.
+func (f *Fold) admit() *sweeper {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.cur == nil || f.cur.sweeper == nil {
+		return nil
+	}
+	f.cur.retries.Add(1)
+	return f.cur.sweeper
 }
 
 func (s *sweeper) retry(ctx context.Context, key []byte) (RetryReport, error) {

@@ -46,10 +46,13 @@ func (s *supervisor) recall(ctx context.Context) error {
 	if err != nil || p.Generation == "" || s.want {
 		return err
 	}
+	s.overdue = time.After(time.Until(p.Until))
+	if !s.closed() {
+		return nil // an earlier run is just closing it: it rests
+	}
 	if time.Now().After(p.Until) || p.Generation == s.cur.db.Generation() {
 		return s.dir.Release(s.opt.Name)
 	}
-	s.overdue = time.After(time.Until(p.Until))
 	select {
 	case s.builds <- struct{}{}:
 		s.have = true
@@ -92,15 +95,14 @@ func (s *supervisor) rest() {
 	s.previous = running{}
 	s.release()
 	s.set(func() { s.prev = nil })
-	if err := errors.Join(g.db.Close(), closeModule(context.Background(), s.stray(g))); err != nil {
-		s.log.Warn("store not closed", "err", err)
-	}
+	s.later(func() { s.shut(g) })
 }
 
 // letGo gives up the way back.
 func (s *supervisor) letGo() error {
 	s.rest()
 	s.overdue = nil
+	s.retire()
 	defer s.set(func() {})
 	return s.dir.Release(s.opt.Name)
 }
@@ -116,6 +118,9 @@ func (s *supervisor) rollback() (refused, failed error) {
 	case p.Generation == "":
 		return hint.Error(fmt.Errorf("fold %s has no generation to go back to", s.opt.Name),
 			"one that an upgrade replaced is kept for rollback_window; else put the old module and configuration back: that is an upgrade too"), nil
+	case s.opt.OnEvict == evictKeep && s.previous.follower == nil:
+		return hint.Error(fmt.Errorf("fold %s keeps what its stream evicts, and generation %s did not follow all the while: rows would be lost", s.opt.Name, p.Generation),
+			"put the old module and configuration back, and foldrun resume %s --accept-loss", s.opt.Name), nil
 	case s.cur == nil || !s.id.Has(s.cur.db.Generation()):
 		return hint.Error(fmt.Errorf("fold %s was rolled back already", s.opt.Name), "foldrun apply %s has what is configured serve again", s.opt.Name), nil
 	}
@@ -166,15 +171,20 @@ func (s *supervisor) apply(ctx context.Context, c command) (refused, failed erro
 	case s.cur == nil || s.id.Has(s.cur.db.Generation()) && s.held == nil:
 		return hint.Error(fmt.Errorf("fold %s: what is configured serves", s.opt.Name), "change its module or configuration, then: foldrun reload"), nil
 	}
-	if err := s.dir.Unhold(s.opt.Name); err != nil {
-		return nil, &Stop{CodeStore, err}
-	}
 	if p.Generation != "" && s.id.Has(p.Generation) {
+		if err := s.dir.Unhold(s.opt.Name); err != nil {
+			return nil, &Stop{CodeStore, err}
+		}
 		return nil, s.goBack(p, s.recipe.differs(s.cur.db.Generation(), s.cur.db.Identity()))
 	}
 	s.grant(s.held, c.accept)
-	s.set(func() { s.held = nil })
-	return nil, s.begin(s.recipe.differs(s.cur.db.Generation(), s.cur.db.Identity()))
+	if refused, failed = s.attempt(s.recipe.differs(s.cur.db.Generation(), s.cur.db.Identity())); refused != nil || failed != nil {
+		return refused, failed
+	}
+	if err := s.dir.Unhold(s.opt.Name); err != nil {
+		return nil, &Stop{CodeStore, err}
+	}
+	return nil, nil
 }
 
 func (f *Fold) nextName() string {

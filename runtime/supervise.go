@@ -30,7 +30,6 @@ type supervisor struct {
 	have              bool             // this fold holds the place in builds
 	previous          running          // of Fold.prev
 	overdue           <-chan time.Time // when the way back is given up
-	retired           chan any         // closed when the generation that was replaced is gone; nil when none was
 }
 
 // running is a follower at work.
@@ -141,14 +140,18 @@ func (s *supervisor) end() {
 	for _, r := range []*running{&s.serving, &s.building} {
 		r.halt()
 	}
-	s.retire()
 	s.rest()
 	s.release()
 	if g := s.building.follower; g != nil {
 		s.set(func() { s.next = nil })
-		if err := g.db.Close(); err != nil {
-			s.log.Warn("store not closed", "err", err)
-		}
+		s.shut(g)
+	}
+}
+
+// shut closes a generation, once its readers are gone.
+func (f *Fold) shut(g *follower) {
+	if err := errors.Join(g.db.Close(), closeModule(context.Background(), f.stray(g))); err != nil {
+		f.log.Warn("store not closed", "generation", g.db.Generation(), "err", err)
 	}
 }
 
@@ -168,11 +171,34 @@ func (s *supervisor) release() {
 	}
 }
 
-// retire waits until the generation that was replaced is gone.
-func (s *supervisor) retire() {
-	if s.retired != nil {
-		<-s.retired
-		s.retired = nil
+// later closes in the background what readers may hold for a while: neither following the source nor a stop waits for them.
+func (f *Fold) later(do func()) {
+	before, done := f.closing, make(chan any)
+	f.closing = done
+	go func() {
+		defer close(done)
+		if before != nil {
+			<-before
+		}
+		do()
+	}()
+}
+
+// closed says whether all that later was told to close is.
+func (f *Fold) closed() bool {
+	select {
+	case <-f.closing:
+		f.closing = nil
+	default:
+	}
+	return f.closing == nil
+}
+
+// retire waits until all that later was told to close is.
+func (f *Fold) retire() {
+	if f.closing != nil {
+		<-f.closing
+		f.closing = nil
 	}
 }
 
@@ -233,7 +259,7 @@ func (s *supervisor) resume() error {
 		return err
 	}
 	current, err := s.dir.Current(s.opt.Name)
-	if err != nil {
+	if err != nil || next.Generation == current && !s.closed() { // else an earlier run is just removing what was replaced
 		return err
 	}
 	p, err := s.dir.Previous(s.opt.Name)
@@ -251,8 +277,11 @@ func (s *supervisor) resume() error {
 		}
 		return nil
 	}
-	if next.Generation == current && s.keepsBack(next.Replaces, current) {
+	switch {
+	case next.Generation == current && s.keepsBack(next.Replaces, current):
 		return s.dir.Retain(s.opt.Name, time.Now().Add(s.opt.Rollback))
+	case next.Generation == p.Generation: // a Return that was not finished, and is not wanted any more
+		return s.dir.Forget(s.opt.Name)
 	}
 	return s.dir.Finish(s.opt.Name)
 }
@@ -348,6 +377,9 @@ func (s *supervisor) goOn(ctx context.Context) bool {
 // begin asks for a build. cause is nil when an operator asked for it. An error ends the fold.
 func (s *supervisor) begin(cause *Stop) error {
 	if cause != nil {
+		if err := s.guarded(cause); err != nil {
+			return err
+		}
 		if s.opt.OnEvict == evictKeep && !s.accepts(foundCreated(cause)) {
 			return &Stop{cause.Code, hint.Error(cause.Err, "with on_evict = \"keep\" rows that the stream no longer holds would be lost: "+
 				"foldrun resume %s --accept-loss builds the fold anew from what the stream holds", s.opt.Name)}
@@ -366,11 +398,50 @@ func (s *supervisor) begin(cause *Stop) error {
 	return nil
 }
 
+// attempt begins a build that an operator asks for. Where it cannot be begun nothing changes, if the source is followed.
+func (s *supervisor) attempt(cause *Stop) (refused, failed error) {
+	held, was := s.held, s.cause
+	err := s.begin(cause)
+	if err == nil {
+		s.set(func() { s.held = nil })
+		return nil, nil
+	}
+	s.want = false
+	if s.serving.ended == nil {
+		return nil, err
+	}
+	s.set(func() { s.held, s.cause = held, was })
+	return err, nil
+}
+
+// guarded returns why a build of what is configured does not begin by itself, though what serves cannot go on: an operator
+// went back from it, or has the word on upgrades.
+func (s *supervisor) guarded(cause *Stop) error {
+	if cause.Code == CodeIdentity {
+		return nil
+	}
+	have, err := s.dir.Current(s.opt.Name)
+	if err != nil || have == "" || s.id.Has(have) {
+		return err
+	}
+	back, err := s.isRolledBack()
+	if err != nil || !back && s.opt.Upgrade != UpgradeManual {
+		return err
+	}
+	return &Stop{cause.Code, hint.Error(cause.Err, "what serves cannot go on, and what is configured is another generation: foldrun apply %s builds it", s.opt.Name)}
+}
+
+// returns says whether what is to be built is the way back.
+func (s *supervisor) returns() bool {
+	next, err := s.dir.Next(s.opt.Name)
+	return err == nil && next.Generation != "" && !s.id.Has(next.Generation)
+}
+
 // build opens the generation that is to be built, and follows the source into it.
 func (s *supervisor) build(ctx context.Context) error {
 	s.want = false
 	g, err := s.openNext(ctx)
-	if store.IsDamage(err) || errors.Is(err, store.ErrLimits) { // what an earlier run left of it
+	if !s.returns() && (store.IsDamage(err) || errors.Is(err, store.ErrLimits)) { // what an earlier run left of it
 		err = s.dir.Finish(s.opt.Name)
 		if err == nil {
 			g, err = s.openNext(ctx)
@@ -464,9 +535,7 @@ func (s *supervisor) failed(ctx context.Context, err error) error {
 	s.release()
 	s.log.Error("build stopped", "code", code, "err", text, "hint", HintOf(err))
 	if g := s.building.follower; g != nil {
-		if err := g.db.Close(); err != nil {
-			s.log.Warn("store not closed", "err", err)
-		}
+		s.shut(g)
 	}
 	s.building = running{}
 	if s.cur == nil {
@@ -516,16 +585,12 @@ func (s *supervisor) change(ctx context.Context) error {
 
 // discard removes the generation that was replaced, once its readers are gone.
 func (s *supervisor) discard(old *follower) {
-	retired := make(chan any)
-	s.retired = retired
-	go func() {
-		defer close(retired)
-		var err error
+	s.later(func() {
 		if old != nil {
-			err = errors.Join(old.db.Close(), closeModule(context.Background(), s.stray(old)))
+			s.shut(old)
 		}
-		if err = errors.Join(err, s.dir.Finish(s.opt.Name)); err != nil {
+		if err := s.dir.Finish(s.opt.Name); err != nil {
 			s.log.Warn("replaced generation not removed: the next start does it", "err", err)
 		}
-	}()
+	})
 }

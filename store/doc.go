@@ -49,7 +49,8 @@
 //
 // A record that the module transformed under a limit is transformed alike under a higher one, and what failed is in
 // quarantine. So a raised limit is adopted in place: [DB.Raise] stores it with the note that quarantine is owed a retry,
-// which stays until [DB.Retried]. A lowered one makes another generation of the same identity.
+// which stays until [DB.Retried]. A lowered one makes another generation of the same identity, and so does another limit of
+// memory: a guest that is refused memory need not fail.
 //
 // # Why is there no way to set the cursor?
 //

@@ -19,12 +19,16 @@ type limits struct {
 }
 
 // Lowers names the limits of another identity that are lower here, or not there: what was transformed under the other
-// might have failed under this one. It is "" where all of that stands.
+// might have failed under this one; and memory, where it is another: a guest that is refused memory may go on and yield
+// something else. It is "" where all of what was transformed stands.
 func (id Identity) Lowers(other Identity) string {
 	var all []string
 	for _, name := range slices.Sorted(maps.Keys(id.Limits)) {
-		if was, ok := other.Limits[name]; !ok || id.Limits[name] < was {
+		switch was, ok := other.Limits[name]; {
+		case !ok || id.Limits[name] < was:
 			all = append(all, fmt.Sprintf("limits.%s is lowered from %d to %d", name, was, id.Limits[name]))
+		case name == "memory" && id.Limits[name] != was:
+			all = append(all, fmt.Sprintf("limits.%s is raised from %d to %d, and a module may yield other rows when it is refused memory", name, was, id.Limits[name]))
 		}
 	}
 	return strings.Join(all, ", ")

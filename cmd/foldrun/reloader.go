@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/foldrun/foldrun/config"
 	"github.com/foldrun/foldrun/hint"
@@ -51,6 +52,9 @@ func (r *reloader) onHangup(ctx context.Context) (wait func()) {
 	return listening.Wait
 }
 
+// takeTime is how long the folds together may take to stop for what they become.
+const takeTime = time.Minute
+
 // reload takes what the file holds now.
 func (r *reloader) reload(ctx context.Context) (did serve.Reloaded, err error) {
 	r.mu.Lock()
@@ -77,10 +81,16 @@ func (r *reloader) reload(ctx context.Context) (did serve.Reloaded, err error) {
 		}
 		return serve.Reloaded{}, err
 	}
-	for _, p := range ready {
-		err = errors.Join(err, r.take(ctx, p))
-	}
 	did.Unchanged = len(c.Folds) - len(did.Changed)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), takeTime) // what is begun is not left half done
+	defer cancel()
+	for _, p := range ready {
+		if err2 := r.take(ctx, p); err2 != nil {
+			err = errors.Join(err, err2, p.Close(ctx))
+			i := slices.IndexFunc(c.Folds, func(f config.Fold) bool { return f.Name == p.config.Name })
+			c.Folds[i] = r.now.Folds[i] // it differs still, at the next reload
+		}
+	}
 	r.now = c
 	return did, err
 }
