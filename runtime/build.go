@@ -1,0 +1,203 @@
+package runtime
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/foldrun/foldrun/hint"
+	"github.com/foldrun/foldrun/store"
+)
+
+// begin asks for a build. cause is nil when an operator asked for it. An error ends the fold.
+func (s *supervisor) begin(cause *Stop) error {
+	if cause != nil {
+		if err := s.guarded(cause); err != nil {
+			return err
+		}
+		if s.opt.OnEvict == evictKeep && !s.accepts(foundCreated(cause)) {
+			return &Stop{cause.Code, hint.Error(cause.Err, "with on_evict = \"keep\" rows that the stream no longer holds would be lost: "+
+				"foldrun resume %s --accept-loss builds the fold anew from what the stream holds", s.opt.Name)}
+		}
+		s.log.Warn("building anew", "code", cause.Code, "err", cause.Err)
+		s.set(func() { s.cause = cause })
+	}
+	if s.want = s.building.follower == nil; s.want {
+		s.retire()
+		s.rest()
+		s.overdue = nil
+		if _, err := s.prepare(); err != nil {
+			return &Stop{CodeStore, err}
+		}
+	}
+	return nil
+}
+
+// attempt begins a build that an operator asks for. Where it cannot be begun nothing changes, if the source is followed.
+func (s *supervisor) attempt(cause *Stop) (refused, failed error) {
+	held, was := s.held, s.cause
+	err := s.begin(cause)
+	if err == nil {
+		s.set(func() { s.held = nil })
+		return nil, nil
+	}
+	s.want = false
+	if s.serving.ended == nil {
+		return nil, err
+	}
+	s.set(func() { s.held, s.cause = held, was })
+	return err, nil
+}
+
+// guarded returns why a build of what is configured does not begin by itself, though what serves cannot go on: an operator
+// went back from it, or has the word on upgrades.
+func (s *supervisor) guarded(cause *Stop) error {
+	if cause.Code == CodeIdentity {
+		return nil
+	}
+	have, err := s.dir.Current(s.opt.Name)
+	if err != nil || have == "" || s.id.Has(have) {
+		return err
+	}
+	back, err := s.isRolledBack()
+	if err != nil || !back && s.opt.Upgrade != UpgradeManual {
+		return err
+	}
+	return &Stop{cause.Code, hint.Error(cause.Err, "what serves cannot go on, and what is configured is another generation: foldrun apply %s builds it", s.opt.Name)}
+}
+
+// returns says whether what is to be built is the way back.
+func (s *supervisor) returns() bool {
+	next, err := s.dir.Next(s.opt.Name)
+	return err == nil && next.Generation != "" && !s.id.Has(next.Generation)
+}
+
+// build opens the generation that is to be built, and follows the source into it.
+func (s *supervisor) build(ctx context.Context) error {
+	s.want = false
+	g, err := s.openNext(ctx)
+	if !s.returns() && (store.IsDamage(err) || errors.Is(err, store.ErrLimits)) { // what an earlier run left of it
+		err = s.dir.Finish(s.opt.Name)
+		if err == nil {
+			g, err = s.openNext(ctx)
+		}
+	}
+	if err != nil {
+		return s.failed(ctx, &Stop{codeOf(err), err})
+	}
+	s.set(func() { s.next, s.held, s.queued = g, nil, "" })
+	s.building = follow(ctx, g)
+	return nil
+}
+
+func (s *supervisor) openNext(ctx context.Context) (*follower, error) {
+	s.retire()
+	next, err := s.prepare()
+	if err != nil {
+		return nil, err
+	}
+	if !s.id.Has(next.Generation) {
+		return s.openKept(ctx, next.Generation)
+	}
+	db, err := s.dir.Build(s.id, store.Number(next.Generation))
+	if err != nil {
+		return nil, err
+	}
+	if err := db.KeepModule(s.opt.Wasm); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return s.follower(db, true), nil
+}
+
+// prepare returns the generation that is to be built, and notes it in NEXT if none is yet: a build that waits for that of
+// another fold survives a restart too.
+func (f *Fold) prepare() (next store.Next, err error) {
+	if next, err = f.dir.Next(f.opt.Name); err != nil || next.Generation != "" {
+		return next, err
+	}
+	if next, err = f.way(); err != nil || next.Generation != "" {
+		return next, err
+	}
+	n, err := f.dir.Vacant(f.id)
+	if err != nil {
+		return next, err
+	}
+	if next.Generation, err = f.id.Build(n); err != nil {
+		return next, err
+	}
+	if next.Replaces, err = f.dir.Current(f.opt.Name); err != nil {
+		return next, err
+	}
+	f.set(func() { f.queued = next.Generation })
+	return next, f.dir.Begin(f.opt.Name, next)
+}
+
+// failed notes that the build ended: the fold holds until an operator has it begun again. What serves goes on, and follows
+// the source if it did. Where nothing serves, the fold ends.
+func (s *supervisor) failed(ctx context.Context, err error) error {
+	if err == nil || ctx.Err() != nil {
+		return nil
+	}
+	code, text := Describe(err)
+	s.release()
+	s.log.Error("build stopped", "code", code, "err", text, "hint", HintOf(err))
+	if g := s.building.follower; g != nil {
+		s.shut(g)
+	}
+	s.building = running{}
+	if s.cur == nil {
+		s.set(func() { s.next = nil })
+		return err
+	}
+	still := "what serves follows the source meanwhile"
+	if s.serving.ended == nil {
+		still = "what serves answers reads and stands still"
+	}
+	held := &Stop{code, hint.Error(ofStream{fmt.Errorf("the build of the next generation stopped, %s: %s", still, text), foundCreated(err)}, "%s", HintOf(err))}
+	s.set(func() { s.next, s.held = nil, held })
+	return nil
+}
+
+// change makes the generation that was built the one that serves. The one that was replaced is kept as the way back, or
+// removed once its readers are gone.
+func (s *supervisor) change(ctx context.Context) error {
+	s.serving.halt()
+	if err := s.dir.Switch(s.opt.Name); err != nil {
+		return &Stop{CodeStore, err}
+	}
+	old, g := s.serving.follower, s.building.follower
+	g.noteBuilt()
+	s.serving, s.building = s.building, running{}
+	s.accept.Store(0)
+	if old != nil {
+		g.counts.add(old.counts.get(), old.counts.figures())
+	}
+	var held error
+	if !s.id.Has(g.db.Generation()) {
+		held = s.rolledBack()
+	}
+	s.set(func() {
+		g.build.Store(false)
+		s.cur, s.next, s.held, s.cause = g, nil, held, nil
+	})
+	s.log.Info("switched", "generation", g.db.Generation(), "seq", g.db.State().Position().Seq)
+	kept, err := s.retain(ctx, old)
+	if err != nil || kept {
+		return err
+	}
+	s.release()
+	s.discard(old)
+	return nil
+}
+
+// discard removes the generation that was replaced, once its readers are gone.
+func (s *supervisor) discard(old *follower) {
+	s.later(func() {
+		if old != nil {
+			s.shut(old)
+		}
+		if err := s.dir.Finish(s.opt.Name); err != nil {
+			s.log.Warn("replaced generation not removed: the next start does it", "err", err)
+		}
+	})
+}

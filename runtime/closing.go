@@ -1,0 +1,44 @@
+package runtime
+
+import (
+	"context"
+	"errors"
+)
+
+// shut closes a generation, once its readers are gone.
+func (f *Fold) shut(g *follower) {
+	if err := errors.Join(g.db.Close(), closeModule(context.Background(), f.stray(g))); err != nil {
+		f.log.Warn("store not closed", "generation", g.db.Generation(), "err", err)
+	}
+}
+
+// later closes in the background what readers may hold for a while: neither following the source nor a stop waits for them.
+func (f *Fold) later(do func()) {
+	before, done := f.closing, make(chan any)
+	f.closing = done
+	go func() {
+		defer close(done)
+		if before != nil {
+			<-before
+		}
+		do()
+	}()
+}
+
+// closed says whether all that later was told to close is.
+func (f *Fold) closed() bool {
+	select {
+	case <-f.closing:
+		f.closing = nil
+	default:
+	}
+	return f.closing == nil
+}
+
+// retire waits until all that later was told to close is.
+func (f *Fold) retire() {
+	if f.closing != nil {
+		<-f.closing
+		f.closing = nil
+	}
+}
