@@ -26,7 +26,7 @@ func TestChaosNotices(t *testing.T) {
 					b.Records = b.Records[:b.Len()-1]
 				}
 			}
-		}, []string{"stood all the while, and was skipped", "never folded", "is missing"}},
+		}, []string{"stood all the while, and was skipped", "never folded", "is missing", "must not be there", "is in quarantine"}},
 		{"a message comes twice", func(w *ward) {
 			w.tamper = func(b *source.Batch) {
 				if n := b.Len(); n > 0 {
@@ -37,7 +37,7 @@ func TestChaosNotices(t *testing.T) {
 		{"any stream passes for the one that was folded", func(w *ward) {
 			w.opt.Source.Off = map[source.Guard]bool{source.GuardCreated: true, source.GuardAnchors: true, source.GuardEnd: true}
 		}, []string{"the cursor"}},
-		{"nothing is swept", func(w *ward) { w.off, w.opt.SweepEvery = noSweeps, time.Second }, []string{"must not be there"}},
+		{"nothing is swept", func(w *ward) { w.off, w.opt.SweepEvery = noSweeps, time.Second }, []string{"must not be there", "is in quarantine"}},
 	} {
 		own := rand.New(rand.NewPCG(rng.Uint64(), 2))
 		t.Run(sabotage.name, func(t *testing.T) {
