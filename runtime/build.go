@@ -142,7 +142,7 @@ func (s *supervisor) failed(ctx context.Context, err error) error {
 	s.release()
 	s.log.Error("build stopped", "code", code, "err", text, "hint", HintOf(err))
 	if g := s.building.follower; g != nil {
-		s.shut(g)
+		s.closer(g)()
 	}
 	s.building = running{}
 	if s.cur == nil {
@@ -192,10 +192,12 @@ func (s *supervisor) change(ctx context.Context) error {
 
 // discard removes the generation that was replaced, once its readers are gone.
 func (s *supervisor) discard(old *follower) {
+	shut := func() {}
+	if old != nil {
+		shut = s.closer(old)
+	}
 	s.later(func() {
-		if old != nil {
-			s.shut(old)
-		}
+		shut()
 		if err := s.dir.Finish(s.opt.Name); err != nil {
 			s.log.Warn("replaced generation not removed: the next start does it", "err", err)
 		}

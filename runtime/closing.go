@@ -5,10 +5,14 @@ import (
 	"errors"
 )
 
-// shut closes a generation, once its readers are gone.
-func (f *Fold) shut(g *follower) {
-	if err := errors.Join(g.db.Close(), closeModule(context.Background(), f.stray(g))); err != nil {
-		f.log.Warn("store not closed", "generation", g.db.Generation(), "err", err)
+// closer returns what closes a generation, once its readers are gone, with the module that it has for itself: that is
+// decided now, for by then the fold may have another.
+func (f *Fold) closer(g *follower) func() {
+	m := f.stray(g)
+	return func() {
+		if err := errors.Join(g.db.Close(), closeModule(context.Background(), m)); err != nil {
+			f.log.Warn("store not closed", "generation", g.db.Generation(), "err", err)
+		}
 	}
 }
 

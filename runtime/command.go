@@ -138,7 +138,7 @@ func (s *supervisor) drop() error {
 	s.set(func() { s.next, s.held = nil, nil })
 	s.retire()
 	if g != nil {
-		s.shut(g)
+		s.closer(g)()
 	}
 	return s.dir.Finish(s.opt.Name)
 }

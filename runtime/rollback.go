@@ -95,7 +95,7 @@ func (s *supervisor) rest() {
 	s.previous = running{}
 	s.release()
 	s.set(func() { s.prev = nil })
-	s.later(func() { s.shut(g) })
+	s.later(s.closer(g))
 }
 
 // letGo gives up the way back.

@@ -143,7 +143,7 @@ func (s *supervisor) end() {
 	s.release()
 	if g := s.building.follower; g != nil {
 		s.set(func() { s.next = nil })
-		s.shut(g)
+		s.closer(g)()
 	}
 }
 
