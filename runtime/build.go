@@ -23,8 +23,8 @@ func (s *supervisor) begin(cause *Stop) error {
 		s.set(func() { s.cause = cause })
 	}
 	if s.want = s.building.follower == nil; s.want {
-		s.retire()
 		s.rest()
+		s.retire() // the way back may be removed below: not under its readers
 		s.overdue = nil
 		if _, err := s.prepare(); err != nil {
 			return &Stop{CodeStore, err}

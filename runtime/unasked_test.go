@@ -177,6 +177,29 @@ func TestReaderOfOld(t *testing.T) {
 	c.close()
 }
 
+// TestReaderOfRemoved: a build for which the way back is given up waits for who reads that.
+func TestReaderOfRemoved(t *testing.T) {
+	c := newClinic(t, 1, func(o *FoldOptions) { o.Rollback = time.Hour })
+	c.run()
+	c.fine(c.put("k", "ax=1"))
+	first := c.Status().Generation
+	v := must(c.Store().Pin())(t)
+	c.o.Collisions = nil
+	c.configure()
+	c.await("the upgrade", func(st Status) bool { return st.Generation != first && st.Previous != nil })
+	done := make(chan error, 1)
+	go func() { done <- c.Rebuild(t.Context()) }()
+	c.await("rest", func(st Status) bool { return st.Previous == nil })
+	for range 50_000 {
+		if _, err := os.Stat(filepath.Join(c.path, "folds", "f", first)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	v.Close()
+	check(t, <-done)
+	c.stop()
+}
+
 // TestRetryBeside retries quarantine while the fold is configured anew, again and again: the module stays until the retry has
 // ended.
 func TestRetryBeside(t *testing.T) {
