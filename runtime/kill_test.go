@@ -53,13 +53,13 @@ func TestKill(t *testing.T) {
 	if err != nil {
 		t.Fatalf("go build: %v\n%s", err, out)
 	}
-	for v.kills < *killsFlag {
-		v.hunt(min(between, *killsFlag-v.kills))
+	for v.kills < *killsFlag || v.resumed == 0 && v.kills < 10**killsFlag {
+		v.hunt(min(between, max(*killsFlag-v.kills, 1)))
 		v.examine()
 	}
 	t.Logf("%d kills, %d of them before the fold ran; %d starts resumed; the last session began at %d", v.kills, v.early, v.resumed, v.reached)
-	if v.kills == 0 || v.resumed == 0 {
-		t.Error("nothing was killed, or nothing resumed: this shows nothing")
+	if v.resumed == 0 {
+		t.Error("no start resumed: this shows nothing")
 	}
 }
 

@@ -174,25 +174,16 @@ func TestModelPolicies(t *testing.T) {
 		config := must(x.js.Stream(t.Context(), "KV_model"))(t).CachedInfo().Config
 		config.MaxMsgsPerSubject = -1 // so that the test can read everything back
 		must(x.js.UpdateStream(t.Context(), config))(t)
-		x.rounds(n)
-		if x.policy.kept < n {
-			t.Errorf("%d source keys kept rows: this shows nothing of keeping", x.policy.kept)
-		}
+		x.rounds(n, shown{"source keys that kept rows", func() int { return x.policy.kept }, n})
 	})
 	t.Run("halt", func(t *testing.T) {
 		x := newTrial(t, rng, 1)
 		x.policy.onError, x.health = OnErrorHalt, 0.97
-		x.rounds(n)
-		if x.policy.stopped < n/2 {
-			t.Errorf("%d stops: this shows nothing of halting", x.policy.stopped)
-		}
+		x.rounds(n, shown{"stops", func() int { return x.policy.stopped }, max(n/2, 1)})
 	})
 	t.Run("budget", func(t *testing.T) {
 		x := newTrial(t, rng, 5)
 		x.policy.budget = &store.Budget{Share: 0.1, Least: 30}
-		x.rounds(n)
-		if x.policy.stopped < n/4 {
-			t.Errorf("%d stops: this shows nothing of the budget", x.policy.stopped)
-		}
+		x.rounds(n, shown{"stops", func() int { return x.policy.stopped }, max(n/4, 1)})
 	})
 }
