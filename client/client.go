@@ -72,6 +72,7 @@ type Range struct {
 	Start, End []byte // only keys >= Start and < End; empty = no bound
 	Reverse    bool   // from the last to the first
 	Claimants  bool   // every claimant of a key, though the index's collisions are "latest"
+	Latest     bool   // of each key the claimant whose source has the highest seq, though the index's collisions are "all"; its row has that Seq
 	After      *Mark  // only what comes after it in the direction of reading
 	Limit      int    // rows of a page, up to 10,000; default 100, of Scan 1,000. A page of large rows holds fewer
 	Keys       bool   // each key once, without source and value
@@ -168,7 +169,7 @@ func (r Range) bounds(q url.Values) {
 
 func (r Range) flags(q url.Values) {
 	r.place(q)
-	for name, set := range map[string]bool{"reverse": r.Reverse, "claimants": r.Claimants, "json": r.JSON, "tuple": r.Tuple} {
+	for name, set := range map[string]bool{"reverse": r.Reverse, "claimants": r.Claimants, "latest": r.Latest, "json": r.JSON, "tuple": r.Tuple} {
 		if set {
 			q.Set(name, "1")
 		}

@@ -18,7 +18,7 @@ import (
 //	  remove SOURCE SEQ
 //	  fail SOURCE SEQ [expiry=] CODE MESSAGE [keep]
 //	                                prints the counts; with raw also what the Pebble batch holds
-//	scan INDEX [prefix=] [start=] [end=] [after=KEY,SOURCE] [limit=] [reverse] [claimants]
+//	scan INDEX [prefix=] [start=] [end=] [after=KEY,SOURCE] [limit=] [reverse] [claimants] [latest]
 //	get INDEX KEY [the same]
 //	state, quarantine, points, check, dump
 //
@@ -192,6 +192,7 @@ func (s *stage) read(w []string) string {
 	r := Range{Prefix: []byte(bare(f["prefix"])), Start: []byte(bare(f["start"])), End: []byte(bare(f["end"]))}
 	_, r.Reverse = f["reverse"]
 	_, r.Claimants = f["claimants"]
+	_, r.Latest = f["latest"]
 	if after, ok := f["after"]; ok {
 		k, source := quoted(after, ",")
 		r.After = &Mark{Key: []byte(k), Source: []byte(bare(source[1:]))}

@@ -208,8 +208,8 @@ func fact(key, source, value string, seq, kept uint64, expiry int64) string {
 	return fmt.Sprintf("%q of %q = %q seq %d kept %d expiry %d", key, source, value, seq, kept, expiry)
 }
 
-// rows returns the rows of an index in the order of a scan: every claimant, or what a plain read gives.
-func (w *world) rows(index int, claimants bool) (facts []string) {
+// rows returns the rows of an index in the order of a scan, as a range has its claimants.
+func (w *world) rows(index int, rg Range) (facts []string) {
 	type claim struct {
 		key, source string
 		seq         uint64
@@ -225,7 +225,7 @@ func (w *world) rows(index int, claimants bool) (facts []string) {
 			}
 		}
 	}
-	latest := w.specs[index].Collisions == Latest
+	seqs := rg.Latest && !rg.Claimants || w.specs[index].Collisions == Latest
 	slices.SortFunc(claims, func(x, y claim) int {
 		if c := strings.Compare(x.key, y.key); c != 0 {
 			return c
@@ -233,10 +233,10 @@ func (w *world) rows(index int, claimants bool) (facts []string) {
 		return strings.Compare(x.source, y.source)
 	})
 	for i, c := range claims {
-		if latest && !claimants && c.seq != newest[c.key] {
+		if seqs && !rg.Claimants && c.seq != newest[c.key] {
 			continue
 		}
-		if !latest {
+		if !seqs {
 			claims[i].seq = 0
 		}
 		facts = append(facts, fact(c.key, c.source, c.value, claims[i].seq, w.records[c.source].kept, c.entry.expiry))
@@ -293,8 +293,8 @@ func (w *world) compare(db *DB) error {
 		return fmt.Errorf("state:\n is  %s\nwant %s", got, want)
 	}
 	for i := range w.specs {
-		for _, r := range []Range{{}, {Claimants: true}, {Reverse: true}, {Claimants: true, Reverse: true}} {
-			got, want, err := []string(nil), w.rows(i, r.Claimants), error(nil)
+		for _, r := range []Range{{}, {Claimants: true}, {Latest: true}, {Reverse: true}, {Claimants: true, Reverse: true}, {Latest: true, Reverse: true}} {
+			got, want, err := []string(nil), w.rows(i, r), error(nil)
 			err = v.Scan(i, r, func(r Row) bool {
 				got = append(got, fact(string(r.Key), string(r.Source), string(r.Value), r.Seq, r.Kept, r.Expiry))
 				return true

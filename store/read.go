@@ -70,7 +70,7 @@ func (v *View) State() *State { return &v.state }
 // Row is one row. Its bytes are views, valid until the function that got them returns.
 type Row struct {
 	Key, Source, Value []byte
-	Seq                uint64 // the source's, in an index with collisions = "latest"; else 0
+	Seq                uint64 // of the record that it is of, in an index with collisions = "latest" or with Range.Latest; else 0
 	Expiry             int64  // ns since 1970, 0 = never
 	Kept               uint64 // if not 0: the row is of the source's record of this seq; a newer one is in quarantine
 }
@@ -82,6 +82,7 @@ type Range struct {
 	Reverse    bool   // from the last to the first
 	After      *Mark  // only what comes after it in the direction of reading
 	Claimants  bool   // every claimant of a key, though the index's collisions are "latest"
+	Latest     bool   // the claimant of a key whose source has the highest seq, though the index's collisions are "all"
 	Keys       bool   // each key once, without source and value, whatever its claimants
 
 	// Until, if set, is asked now and then, also where rows are passed over: true ends the reading, as f does.
@@ -139,7 +140,7 @@ func (v *View) bounds(index int, r Range) (lower, upper []byte) {
 	if r.After == nil {
 		return lower, upper
 	}
-	whole := r.Keys || v.db.specs[index].Collisions == Latest && !r.Claimants
+	whole := r.Keys || v.latest(index, r)
 	at := appendRowPrefix(nil, x, r.After.Key)
 	switch {
 	case whole && r.Reverse:
@@ -152,6 +153,11 @@ func (v *View) bounds(index int, r Range) (lower, upper []byte) {
 		lower = larger(lower, append(append(at, r.After.Source...), 0))
 	}
 	return lower, upper
+}
+
+// latest says whether a read gives the newest claimant of each key.
+func (v *View) latest(index int, r Range) bool {
+	return (r.Latest || v.db.specs[index].Collisions == Latest) && !r.Claimants && !r.Keys
 }
 
 func larger(x, y []byte) []byte {
@@ -178,16 +184,20 @@ func (v *View) read(index int, lower, upper []byte, r Range, f func(Row) bool) e
 	if err != nil {
 		return fmt.Errorf("store: read: %w", err)
 	}
-	k := keptMarker{f: f}
-	w := walker{f: f, until: r.Until, keys: r.Keys, latest: v.db.specs[index].Collisions == Latest && !r.Claimants && !r.Keys}
-	if v.state.Kept > 0 && !r.Keys {
-		w.f = k.mark
-		k.find, err = v.Finder()
+	w := walker{f: f, until: r.Until, keys: r.Keys}
+	if v.latest(index, r) {
+		n := &newest{f: f}
+		w.f, w.last = n.take, n.end
+	}
+	t := tracer{f: w.f, seqs: v.latest(index, r) && v.db.specs[index].Collisions != Latest}
+	if t.seqs || v.state.Kept > 0 && !r.Keys {
+		w.f = t.take
+		t.find, err = v.Finder()
 	}
 	if err == nil {
 		err = w.walk(it, r.Reverse)
 	}
-	for _, more := range []error{k.err, it.Close(), k.close()} {
+	for _, more := range []error{t.err, it.Close(), t.close()} {
 		if err == nil {
 			err = more
 		}
@@ -201,41 +211,49 @@ func (v *View) read(index int, lower, upper []byte, r Range, f func(Row) bool) e
 	return nil
 }
 
-// keptMarker hands rows to f, those that were kept marked so. Only a view in which some were has one at work: it reads
-// the lineage of each row's source key.
-type keptMarker struct {
+// A tracer hands rows to f with what the lineage of their source key says. Only a view in which some rows were kept has one
+// at work, and a read that asks for the latest of rows which carry no seq.
+type tracer struct {
 	f    func(Row) bool
+	seqs bool // rows get the seq of the record that they are of
 	find *Finder
 	err  error
 }
 
-func (k *keptMarker) mark(row Row) bool {
-	l, _, err := k.find.Find(row.Source)
-	if k.err = err; err != nil {
+func (t *tracer) take(row Row) bool {
+	l, found, err := t.find.Find(row.Source)
+	if err == nil && !found {
+		err = fmt.Errorf("source key %q owns a row and has no lineage: %w", row.Source, ErrDamaged)
+	}
+	if t.err = err; err != nil {
 		return false
 	}
 	row.Kept = l.Kept
-	return k.f(row)
+	if t.seqs {
+		row.Seq = l.Seq
+	}
+	if t.seqs && l.Kept != 0 {
+		row.Seq = l.Kept
+	}
+	return t.f(row)
 }
 
-func (k *keptMarker) close() error {
-	if k.find == nil {
+func (t *tracer) close() error {
+	if t.find == nil {
 		return nil
 	}
-	return k.find.Close()
+	return t.find.Close()
 }
 
-// walker hands rows to f: each, or the latest of each key, or one of each key.
+// A walker hands the rows of a range to f, or one of each key.
 type walker struct {
 	f      func(Row) bool
+	last   func()      // called when all were; may be nil
 	until  func() bool // may be nil
 	passed int         // rows
 	keys   bool        // one of each key
-	latest bool
-	best   Row    // a copy of the best claimant so far of the key in hand; with latest
-	have   bool   // best is set
-	key    []byte // buffer of unescaped keys
-	seek   []byte // buffer of the place before which the key before lies
+	key    []byte      // buffer of unescaped keys
+	seek   []byte      // buffer of the place before which the key before lies
 }
 
 // untilEvery is after how many rows the walker asks whether to go on.
@@ -261,15 +279,15 @@ func (w *walker) walk(it *pebble.Iterator, reverse bool) error {
 		if err != nil {
 			return err
 		}
-		if !w.take(row) {
+		if !w.f(row) {
 			return nil
 		}
 	}
 	if err := it.Error(); err != nil {
 		return err
 	}
-	if w.have {
-		w.f(w.best)
+	if w.last != nil {
+		w.last()
 	}
 	return nil
 }
@@ -301,22 +319,32 @@ func (w *walker) row(it *pebble.Iterator) (Row, error) {
 	return row, nil
 }
 
-// take hands row on, or with latest keeps the best of its key until the key changes.
-func (w *walker) take(row Row) bool {
-	if !w.latest {
-		return w.f(row)
-	}
+// newest hands one row of each key to f: that of the claimant whose source has the highest seq.
+type newest struct {
+	f    func(Row) bool
+	best Row  // a copy of the best claimant so far of the key in hand
+	have bool // best is set
+}
+
+// take keeps the best of a key, until the key changes.
+func (n *newest) take(row Row) bool {
 	more := true
-	if w.have && !bytes.Equal(w.best.Key, row.Key) {
-		more = w.f(w.best)
-		w.have = false
+	if n.have && !bytes.Equal(n.best.Key, row.Key) {
+		more = n.f(n.best)
+		n.have = false
 	}
-	if more && (!w.have || newer(row, w.best)) {
-		w.best = Row{append(w.best.Key[:0], row.Key...), append(w.best.Source[:0], row.Source...),
-			append(w.best.Value[:0], row.Value...), row.Seq, row.Expiry, 0}
-		w.have = true
+	if more && (!n.have || newer(row, n.best)) {
+		n.best = Row{append(n.best.Key[:0], row.Key...), append(n.best.Source[:0], row.Source...),
+			append(n.best.Value[:0], row.Value...), row.Seq, row.Expiry, row.Kept}
+		n.have = true
 	}
 	return more
+}
+
+func (n *newest) end() {
+	if n.have {
+		n.f(n.best)
+	}
 }
 
 // newer says which claimant a read gives; equal seqs, of two sources, are told apart by the source key, so that a read

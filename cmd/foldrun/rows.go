@@ -25,10 +25,11 @@ import (
 // rowFlags are the flags of the verbs that read rows.
 type rowFlags struct {
 	door
-	asJSON, reverse, claimants bool
-	asHex, asBase64, asTuple   bool
-	atLeast                    client.AtLeast
-	incarnation                string
+	asJSON, reverse          bool
+	claimants, latest        bool
+	asHex, asBase64, asTuple bool
+	atLeast                  client.AtLeast
+	incarnation              string
 }
 
 func (f *rowFlags) flags(c *cobra.Command) {
@@ -37,6 +38,7 @@ func (f *rowFlags) flags(c *cobra.Command) {
 	c.Flags().BoolVar(&f.asJSON, "json", false, "print a JSON object a row")
 	c.Flags().BoolVar(&f.reverse, "reverse", false, "from the last row to the first")
 	c.Flags().BoolVar(&f.claimants, "claimants", false, `every row of a key, though the index's collisions are "latest"`)
+	c.Flags().BoolVar(&f.latest, "latest", false, `of each key the row whose source record is the newest, though the index's collisions are "all"`)
 	f.formFlags(c)
 }
 
@@ -58,9 +60,9 @@ func (f *rowFlags) form() func(dst, b []byte) []byte {
 	return appendField
 }
 
-// oneForm refuses two of the form flags given together.
-func oneForm(c *cobra.Command) error {
-	return errors.Join(exclusive(c, "hex", "base64"), exclusive(c, "hex", "tuple"), exclusive(c, "base64", "tuple"))
+// oneWay refuses two flags given together that would show a row, or choose it, in two ways.
+func oneWay(c *cobra.Command) error {
+	return errors.Join(exclusive(c, "claimants", "latest"), exclusive(c, "hex", "base64"), exclusive(c, "hex", "tuple"), exclusive(c, "base64", "tuple"))
 }
 
 // waitFlags are those of a position that is demanded.
@@ -72,7 +74,7 @@ func (f *rowFlags) waitFlags(c *cobra.Command) {
 
 // scope returns what the flags say of the rows to read.
 func (f *rowFlags) scope() (client.Range, error) {
-	r := client.Range{Reverse: f.reverse, Claimants: f.claimants, Tuple: f.asTuple}
+	r := client.Range{Reverse: f.reverse, Claimants: f.claimants, Latest: f.latest, Tuple: f.asTuple}
 	if !f.given("min-seq") {
 		for _, flag := range []string{"wait", "incarnation"} {
 			if f.given(flag) {
@@ -129,7 +131,7 @@ func (f *rowFlags) row(c *cobra.Command, name, text string) (fold, index string,
 	if fold, index, err = target(name); err != nil {
 		return "", "", nil, err
 	}
-	if err = oneForm(c); err != nil {
+	if err = oneWay(c); err != nil {
 		return "", "", nil, err
 	}
 	key, err = f.key(text)

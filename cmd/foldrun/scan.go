@@ -33,7 +33,7 @@ quoted as in Go.
 
 All that is printed is of one moment with --all; else what is more than 10,000 rows, or 1 MiB, is read in pages, each of its
 own moment. --count prints how many rows and keys there are, and reads in pieces of some seconds. Where the index's collisions
-are "latest", one row of a key is shown; --claimants shows all.
+are "latest", one row of a key is shown; --claimants shows all. --latest shows one in any index.
 When no foldrun runs on the data directory, it is read as it stands.`,
 		Example: `  foldrun scan users/by_email --prefix ann@
   foldrun scan cities/by_country --start FR/ --end FS/ --limit 1000
@@ -84,7 +84,8 @@ func scan(c *cobra.Command, f *scanFlags, name string) error {
 		return err
 	}
 	if err := errors.Join(exclusive(c, "limit", "all"), exclusive(c, "limit", "count"), exclusive(c, "keys-only", "count"),
-		exclusive(c, "claimants", "count"), exclusive(c, "reverse", "count"), oneForm(c)); err != nil {
+		exclusive(c, "claimants", "count"), exclusive(c, "latest", "count"), exclusive(c, "latest", "collisions"), exclusive(c, "reverse", "count"),
+		oneWay(c)); err != nil {
 		return err
 	}
 	r, err := f.scope()

@@ -15,7 +15,7 @@ const (
 	MaxCountTime = 5 * time.Second
 )
 
-// A Count asks how many rows and keys a range has; of the range's fields Claimants, Keys and Reverse change nothing.
+// A Count asks how many rows and keys a range has; of the range's fields Claimants, Latest, Keys and Reverse change nothing.
 type Count struct {
 	Moment
 	Index string

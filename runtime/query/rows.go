@@ -47,6 +47,7 @@ type Get struct {
 	Keys      [][]byte // at least one, at most MaxKeys. Their rows are in the order of the keys as they are given
 	Reverse   bool     // the rows of each key from the last to the first
 	Claimants bool     // every claimant, where the index shows the latest
+	Latest    bool     // the latest claimant, where the index shows every one; not with Claimants
 	After     *store.Mark
 	Format    Format
 	Limits    Limits
@@ -58,6 +59,7 @@ type Range struct {
 	Start, End []byte // only keys >= Start and < End; empty = no bound
 	Reverse    bool   // from the last to the first
 	Claimants  bool   // every claimant, where the index shows the latest
+	Latest     bool   // the latest claimant, where the index shows every one; not with Claimants or Collisions
 	Keys       bool   // each key once, without source and value
 	Collisions bool   // only keys with more than one claimant, and every one of them
 	After      *store.Mark
@@ -160,7 +162,7 @@ func (r *Reader) Get(ctx context.Context, q Get) (*Page, error) {
 	p := pass{add: page.add, ctx: ctx, until: time.Now().Add(limit.Time)}
 	missing := 0 // of them, those before the last row
 	for _, key := range keys {
-		rg := store.Range{Reverse: q.Reverse, Claimants: q.Claimants, Until: p.spent}
+		rg := store.Range{Reverse: q.Reverse, Claimants: q.Claimants, Latest: q.Latest, Until: p.spent}
 		if q.After != nil && bytes.Equal(q.After.Key, key) {
 			rg.After = q.After
 		}
@@ -267,5 +269,5 @@ func (m *moment) read(p *pass, r *Range) error {
 		}
 	}
 	return m.view.Scan(m.index, store.Range{Prefix: r.Prefix, Start: r.Start, End: r.End, Reverse: r.Reverse, After: r.After,
-		Claimants: r.Claimants || r.Collisions, Keys: r.Keys && !r.Collisions, Until: p.spent}, p.take)
+		Claimants: r.Claimants || r.Collisions, Latest: r.Latest, Keys: r.Keys && !r.Collisions, Until: p.spent}, p.take)
 }

@@ -3,9 +3,9 @@
 //
 //	GET /v1/status                        what the process and its folds know of themselves
 //	GET /v1/folds/F/indexes/I/get         the rows of some keys
-//	    key, again for each, limit, reverse, claimants
+//	    key, again for each, limit, reverse, claimants, latest
 //	GET /v1/folds/F/indexes/I/scan        rows in the order of (key, source)
-//	    prefix, start, end, limit, reverse, claimants
+//	    prefix, start, end, limit, reverse, claimants, latest
 //	    both: after_key with after_source; both, and why: min_seq, with wait and incarnation
 //	GET /v1/folds/F/verify                the store against itself
 //	GET /healthz                          the process is alive
@@ -15,8 +15,8 @@
 // control characters other than tab, line feed and carriage return, else {"base64": "…"}, padded, of the standard alphabet.
 //
 // A reply with rows is {"rows": […], "more": bool, "next": {…}}; next, there when more is true, holds the after_ parameters
-// that ask for the rest. A row is {"key", "value", "source", "seq", "expires"}: seq in an index with collisions =
-// "latest", expires, RFC 3339, where the row does.
+// that ask for the rest. A row is {"key", "value", "source", "seq", "expires"}: seq where the
+// latest claimant of a key is told from the others, expires, RFC 3339, where the row does.
 //
 // A reply about a fold carries, from the same view of the store as its rows,
 //

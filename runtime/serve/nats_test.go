@@ -144,6 +144,7 @@ func TestNATSReplies(t *testing.T) {
 		{"f.scan.main", ``, http + "scan"},
 		{"f.scan.main", `{"prefix":"a.","limit":2,"reverse":true}`, http + "scan?prefix=a.&limit=2&reverse=1"},
 		{"f.scan.main", `{"after_key":"a.k","after_source":"a.k","claimants":false}`, http + "scan?after_key=a.k&after_source=a.k&claimants=0"},
+		{"f.scan.main", `{"latest":true,"limit":2}`, http + "scan?latest=1&limit=2"},
 		{"f.scan.main", `{"limit":100000}`, http + "scan?limit=100000"},
 		{"f.scan.main", `{"prefx":"a"}`, http + "scan?prefx=a"},
 		{"f.scan.main", `{"start":{"hex":"612e6c"},"keys_only":true,"encoding":"hex"}`, http + "scan?start=a.l&keys_only=1&encoding=hex"},

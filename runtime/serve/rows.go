@@ -59,8 +59,9 @@ func position(w http.ResponseWriter, at *query.Position) {
 
 func (s *Server) get(w http.ResponseWriter, r *http.Request) error {
 	p := parse(r)
-	q := query.Get{Index: r.PathValue("index"), Keys: p.keys(), Reverse: p.flag("reverse"), Claimants: p.flag("claimants"),
+	q := query.Get{Index: r.PathValue("index"), Keys: p.keys(), Reverse: p.flag("reverse"),
 		After: p.mark(), Format: p.format(), Limits: query.Limits{Rows: p.limit()}}
+	q.Claimants, q.Latest = p.claimants()
 	q.Moment, q.Limits.Bytes = s.moment(p, r), pageBytes(r)
 	q.Keep = s.keep(p)
 	if err := p.done(); err != nil {
@@ -70,6 +71,15 @@ func (s *Server) get(w http.ResponseWriter, r *http.Request) error {
 	defer end()
 	page, err := s.query.Get(ctx, q)
 	return s.page(w, r, page, err)
+}
+
+// claimants returns which of a key's are asked for, though the index's collisions say others.
+func (p *params) claimants() (all, latest bool) {
+	all, latest = p.flag("claimants"), p.flag("latest")
+	if all && latest {
+		p.bad("give one of them: every claimant of a key, or the latest", "claimants and latest are given")
+	}
+	return all, latest
 }
 
 // rg returns the range that is asked for.
@@ -85,7 +95,10 @@ func (p *params) rg() (rg query.Range) {
 func (s *Server) scan(w http.ResponseWriter, r *http.Request) error {
 	p, stream := parse(r), !s.opt.Passing && streams(r)
 	q := query.Scan{Index: r.PathValue("index"), Range: p.rg(), Format: p.format()}
-	q.Range.Reverse, q.Range.Claimants, q.Range.Keys = p.flag("reverse"), p.flag("claimants"), p.flag("keys_only")
+	q.Range.Reverse, q.Range.Keys = p.flag("reverse"), p.flag("keys_only")
+	if q.Range.Claimants, q.Range.Latest = p.claimants(); q.Range.Latest && q.Range.Collisions {
+		p.bad("collisions are every claimant of a key: leave latest out", "collisions and latest are given")
+	}
 	q.Moment, q.Limits.Bytes = s.moment(p, r), pageBytes(r)
 	q.Keep = s.keep(p)
 	if stream {

@@ -123,6 +123,10 @@ func TestReplies(t *testing.T) {
 		{all + "get?key=k&after_key=k&after_source=s2", `200 {"rows":[],"more":false}`},
 		{newest + "get?key=k", `200 {"rows":[{"key":"k","value":"new","source":"s2","seq":2}],"more":false}`},
 		{newest + "get?key=k&claimants=1", `200 {"rows":[{"key":"k","value":"old","source":"s1","seq":1},{"key":"k","value":"new","source":"s2","seq":2}],"more":false}`},
+		{all + "get?key=k&latest=1", `200 {"rows":[{"key":"k","value":"two","source":"s2","seq":2}],"more":false}`},
+		{all + "scan?start=k&end=l&reverse=1&latest=1", `200 {"rows":[{"key":"k","value":"two","source":"s2","seq":2}],"more":false}`},
+		{all + "scan?latest=1&limit=1&after_key=k&after_source=s2", `200 {"rows":[{"key":"soon","value":"gone","source":"s1","seq":1,"expires":"2033-05-18T03:33:20Z"}],"more":true,"next":{"after_key":"soon","after_source":"s1"}}`},
+		{newest + "get?key=k&latest=1", `200 {"rows":[{"key":"k","value":"new","source":"s2","seq":2}],"more":false}`},
 		{newest + "scan", `200 {"rows":[{"key":"k","value":"new","source":"s2","seq":2}],"more":false}`},
 		{all + "get?key=soon", `200 {"rows":[{"key":"soon","value":"gone","source":"s1","expires":"2033-05-18T03:33:20Z"}],"more":false}`},
 		// Bytes: percent-encoded, base64 of both alphabets, padded or not, and back.
@@ -155,11 +159,13 @@ func TestReplies(t *testing.T) {
 		{all + "scan?prefix=k&prefix64=aw", `400 {"error":{"code":"bad_parameter","message":"prefix is given 2 times","hint":"give it once, in one form"}}`},
 		{all + "scan?prefix=k&prefix=l", `400 {"error":{"code":"bad_parameter","message":"prefix is given 2 times","hint":"give it once, in one form"}}`},
 		{all + "get?key64=%21", `400 {"error":{"code":"bad_parameter","message":"key64 is not base64","hint":"a - and a _ stand for + and /, which a query would have to escape"}}`},
+		{all + "get?key=k&latest=1&claimants=1", `400 {"error":{"code":"bad_parameter","message":"claimants and latest are given","hint":"give one of them: every claimant of a key, or the latest"}}`},
+		{all + "scan?latest=1&collisions=1", `400 {"error":{"code":"bad_parameter","message":"collisions and latest are given","hint":"collisions are every claimant of a key: leave latest out"}}`},
 		{all + "scan?limit=0", `400 {"error":{"code":"bad_parameter","message":"limit is \"0\"","hint":"write a number from 1 to 10000, and ask for the rest with what \"next\" holds"}}`},
 		{all + "scan?limit=10001", `400 {"error":{"code":"bad_parameter","message":"limit is \"10001\"","hint":"write a number from 1 to 10000, and ask for the rest with what \"next\" holds"}}`},
 		{all + "scan?reverse=yes", `400 {"error":{"code":"bad_parameter","message":"reverse is \"yes\"","hint":"write 1 or 0"}}`},
 		{all + "scan?after_key=k", `400 {"error":{"code":"bad_parameter","message":"one of after_key and after_source is given","hint":"give both, as \"next\" of the page before has them"}}`},
-		{all + "scan?prefx=k", `400 {"error":{"code":"bad_parameter","message":"there is no parameter \"prefx\"","hint":"known are prefix, prefix64, prefixhex, prefixtuple, start, start64, starthex, starttuple, end, end64, endhex, endtuple, collisions, after_key, after_key64, after_keyhex, after_keytuple, after_source, after_source64, after_sourcehex, after_sourcetuple, encoding, json, tuple, reverse, claimants, keys_only, min_seq, wait, incarnation, token, snapshot, limit"}}`},
+		{all + "scan?prefx=k", `400 {"error":{"code":"bad_parameter","message":"there is no parameter \"prefx\"","hint":"known are prefix, prefix64, prefixhex, prefixtuple, start, start64, starthex, starttuple, end, end64, endhex, endtuple, collisions, after_key, after_key64, after_keyhex, after_keytuple, after_source, after_source64, after_sourcehex, after_sourcetuple, encoding, json, tuple, reverse, keys_only, claimants, latest, min_seq, wait, incarnation, token, snapshot, limit"}}`},
 		{all + "scan?prefix=%zz", `400 {"error":{"code":"bad_parameter","message":"the query is malformed: invalid URL escape \"%zz\"","hint":"percent-encode every byte but letters, digits and -_.~"}}`},
 		{"/v1/status?x=1", `400 {"error":{"code":"bad_parameter","message":"there is no parameter \"x\"","hint":"nothing is asked with parameters here"}}`},
 		{"/healthz", "200 ok"},
@@ -226,7 +232,7 @@ func TestPages(t *testing.T) {
 	c := client.New(newServer(t, f).URL)
 	ctx := context.Background()
 	for _, index := range []string{"all", "newest"} {
-		for _, base := range []client.Range{{}, {Reverse: true}, {Claimants: true}, {Prefix: []byte("k3")}, {Start: []byte("k2"), End: []byte("k5"), Reverse: true}} {
+		for _, base := range []client.Range{{}, {Reverse: true}, {Claimants: true}, {Latest: true}, {Latest: true, Reverse: true}, {Prefix: []byte("k3")}, {Start: []byte("k2"), End: []byte("k5"), Reverse: true}} {
 			base.Limit = 10_000
 			whole, err := c.Page(ctx, "f", index, base)
 			check(t, err)
