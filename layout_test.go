@@ -52,7 +52,7 @@ var below = map[string][]string{
 	"plugins/sdk":         {},
 	"testdata/cities":     {},
 	"testdata/modules":    {},
-	"cmd/foldrun":         {"abi", "client", "config", "store", "hint", "runtime", "runtime/source", "runtime/plugin", "runtime/serve", "runtime/embedded", "runtime/registry", "runtime/golden", "runtime/demo", "runtime/measure", "plugins/sdk"},
+	"cmd/foldrun":         {"abi", "client", "client/natsdoor", "config", "store", "hint", "runtime", "runtime/source", "runtime/plugin", "runtime/serve", "runtime/embedded", "runtime/registry", "runtime/golden", "runtime/demo", "runtime/measure", "plugins/sdk"},
 }
 
 const module = "github.com/foldrun/foldrun"

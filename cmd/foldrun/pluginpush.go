@@ -33,19 +33,20 @@ With --sign the module is signed first. Without it, the signature beside the fil
 			if err != nil {
 				return err
 			}
-			o, err := n.objects()
+			conn, domain, err := n.connect("")
 			if err != nil {
 				return err
 			}
-			defer o.Conn.Close()
-			if err := o.Push(c.Context(), args[1], m, create); err != nil {
+			defer conn.Close()
+			if err := (registry.Objects{Conn: conn, Domain: domain}).Push(c.Context(), args[1], m, create); err != nil {
 				return fmt.Errorf("push to %s: %w", args[1], err)
 			}
 			_, err = fmt.Fprintf(c.OutOrStdout(), "%s: %s %s, %d bytes, sha256 %s, %s\n", args[1], m.Name, orDash(m.Version), len(m.Wasm), m.SHA256, by)
 			return err
 		},
 	}
-	n.flags(c)
+	n.flags(c, "")
+	c.Flags().StringVar(&n.Domain, "js-domain", "", "JetStream domain")
 	c.Flags().StringVar(&key, "sign", "", "file with the seed of an nkey, to sign the module with")
 	c.Flags().BoolVar(&create, "create", false, "make the object store if there is none, with one replica")
 	c.MarkFlagFilename("sign")

@@ -15,7 +15,7 @@ import (
 )
 
 func quarantineExportCommand() *cobra.Command {
-	var d door
+	var d readDoor
 	var prefix, output string
 	c := &cobra.Command{
 		Use:   "export FOLD",

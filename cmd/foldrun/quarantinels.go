@@ -17,7 +17,7 @@ import (
 )
 
 type quarantineLsFlags struct {
-	door
+	readDoor
 	prefix      string
 	limit       int
 	all, asJSON bool

@@ -18,7 +18,7 @@ import (
 )
 
 func quarantineShowCommand() *cobra.Command {
-	var d door
+	var d readDoor
 	var source sourceFlag
 	var asJSON bool
 	c := &cobra.Command{

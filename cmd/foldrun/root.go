@@ -65,6 +65,8 @@ func (m misuse) Unwrap() error { return m.error }
 
 // run runs a command line and returns its exit code.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	ctx, done := context.WithCancel(ctx)
+	defer done()
 	root := rootCommand()
 	root.SetArgs(args)
 	root.SetIn(stdin)
@@ -173,6 +175,8 @@ func mendOf(err error) string {
 		return mend
 	case errors.As(err, &dial) && dial.Op == "dial":
 		return "start foldrun, or ask where it answers: [http] listen of its configuration; --data-dir or -c reads what it left when none runs"
+	case errors.Is(err, client.ErrChanged):
+		return "ask again; over NATS, --instance keeps to one replica: each has generations of its own"
 	case errors.As(err, new(*tls.CertificateVerificationError)):
 		return "give --ca the certificates that foldrun's is signed with, and --url a name that it is for"
 	case errors.As(err, new(*fs.PathError)):

@@ -24,7 +24,7 @@ import (
 
 // rowFlags are the flags of the verbs that read rows.
 type rowFlags struct {
-	door
+	readDoor
 	asJSON, reverse          bool
 	claimants, latest        bool
 	asHex, asBase64, asTuple bool
@@ -33,7 +33,7 @@ type rowFlags struct {
 }
 
 func (f *rowFlags) flags(c *cobra.Command) {
-	f.door.flags(c)
+	f.readDoor.flags(c)
 	f.waitFlags(c)
 	c.Flags().BoolVar(&f.asJSON, "json", false, "print a JSON object a row")
 	c.Flags().BoolVar(&f.reverse, "reverse", false, "from the last row to the first")

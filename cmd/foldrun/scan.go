@@ -31,8 +31,8 @@ func scanCommand() *cobra.Command {
 		Long: `Read rows in the order of their keys: KEY, SOURCE and VALUE between tabs, a line a row. What cannot be printed is
 quoted as in Go.
 
-All that is printed is of one moment with --all; else what is more than 10,000 rows, or 1 MiB, is read in pages, each of its
-own moment. --count prints how many rows and keys there are, and reads in pieces of some seconds. Where the index's collisions
+All that is printed is of one moment with --all; else, and over NATS, what is more than 10,000 rows, or 1 MiB, is read in
+pages, each of its own moment. --count prints how many rows and keys there are, and reads in pieces of some seconds. Where the index's collisions
 are "latest", one row of a key is shown; --claimants shows all. --latest shows one in any index.
 When no foldrun runs on the data directory, it is read as it stands.`,
 		Example: `  foldrun scan users/by_email --prefix ann@
@@ -100,7 +100,7 @@ func scan(c *cobra.Command, f *scanFlags, name string) error {
 		return count(c, who, f, fold, index, r)
 	}
 	pages := who.Pages
-	if f.all {
+	if f.all && !f.overNATS {
 		pages = who.Stream
 	}
 	out := newRowPrinter(c.OutOrStdout(), &f.rowFlags)

@@ -13,7 +13,7 @@ import (
 )
 
 func statusCommand() *cobra.Command {
-	var d door
+	var d readDoor
 	var asJSON bool
 	c := &cobra.Command{
 		Use:   "status",
@@ -21,7 +21,7 @@ func statusCommand() *cobra.Command {
 		Long: `Show the folds: state, position, lag, rows, and why one does not do its work.
 
 SEQ is the stream's sequence number up to which a fold is folded: what a KV bucket calls the revision.`,
-		Example: "  foldrun status -c foldrun.toml\n  foldrun status --url http://127.0.0.1:8480 --json",
+		Example: "  foldrun status -c foldrun.toml\n  foldrun status --url http://127.0.0.1:8480 --json\n  foldrun status --nats --instance node-1",
 		Args:    arguments(cobra.NoArgs),
 		RunE: func(c *cobra.Command, _ []string) error {
 			who, err := d.open(c.Context(), c.ErrOrStderr())

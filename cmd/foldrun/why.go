@@ -39,7 +39,7 @@ applied, and every row that it owns, in all indexes. With --source, show that of
 			return whyKey(c, &f, args[0], args[1])
 		},
 	}
-	f.door.flags(c)
+	f.readDoor.flags(c)
 	f.waitFlags(c)
 	c.Flags().BoolVar(&f.asJSON, "json", false, "print a JSON object a source record")
 	c.Flags().BoolVar(&f.asHex, "hex", false, "the key on the command line is hexadecimal")
