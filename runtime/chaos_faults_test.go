@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"testing"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -120,16 +121,25 @@ func (x *chaos) anew(w *ward, share float64) {
 	})
 }
 
-// create makes the stream. A server that still removes the files of one of the same name refuses that.
+// create makes the stream.
 func (w *ward) create() {
 	w.t.Helper()
-	var err error
-	w.within(patience, func() bool {
-		_, err = w.js.CreateStream(w.t.Context(), w.config)
+	check(w.t, freed(w.t, func() error {
+		_, err := w.js.CreateStream(w.t.Context(), w.config)
+		return err
+	}))
+}
+
+// freed calls create, which makes a stream, until the server does not refuse it because it still removes the files of
+// another of that name.
+func freed(t testing.TB, create func() error) (err error) {
+	t.Helper()
+	eventually(t, "stream: the files of another of that name are still removed", func() bool {
+		err = create()
 		var refused *jetstream.APIError
 		return !errors.As(err, &refused) || refused.ErrorCode != errStoreFailed
 	})
-	check(w.t, err)
+	return err
 }
 
 // errStoreFailed is the code of "error creating store for stream".

@@ -81,7 +81,12 @@ func (s *site) again() {
 
 func (s *site) bucket(name string, history uint8) jetstream.KeyValue {
 	s.t.Helper()
-	return must(s.js.CreateKeyValue(s.t.Context(), jetstream.KeyValueConfig{Bucket: name, History: history}))(s.t)
+	var kv jetstream.KeyValue
+	check(s.t, freed(s.t, func() (err error) {
+		kv, err = s.js.CreateKeyValue(s.t.Context(), jetstream.KeyValueConfig{Bucket: name, History: history})
+		return err
+	}))
+	return kv
 }
 
 // put stores one value and returns its seq.

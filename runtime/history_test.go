@@ -60,15 +60,10 @@ func (k *keeper) anew() {
 	k.t.Helper()
 	c := k.stream().CachedInfo().Config
 	check(k.t, k.js.DeleteStream(k.t.Context(), k.name))
-	for { // the server may still be removing the old one's directory
+	check(k.t, freed(k.t, func() error {
 		_, err := k.js.CreateStream(k.t.Context(), c)
-		if err == nil {
-			return
-		}
-		if k.t.Context().Err() != nil {
-			k.t.Fatal(err)
-		}
-	}
+		return err
+	}))
 }
 
 // A history is one way in which a stream turns out to hold another history than the one that was folded: the keys a to

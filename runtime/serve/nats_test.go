@@ -76,7 +76,7 @@ func (f *follow) twin(change func(*runtime.FoldOptions)) (fold *runtime.Fold, st
 }
 
 // eventually waits until something is so.
-func eventually(t *testing.T, what string, ok func() bool) {
+func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	late, again := time.After(patience), time.NewTicker(5*time.Millisecond)
 	defer again.Stop()

@@ -102,9 +102,16 @@ func newFollowAt(t *testing.T, at embedded.Options, module string, change func(*
 func (f *follow) make() {
 	f.t.Helper()
 	var err error
-	f.kv, err = f.js.CreateKeyValue(f.t.Context(), jetstream.KeyValueConfig{Bucket: "b"})
+	eventually(f.t, "bucket: the server still removes the files of another of that name", func() bool {
+		f.kv, err = f.js.CreateKeyValue(f.t.Context(), jetstream.KeyValueConfig{Bucket: "b"})
+		var refused *jetstream.APIError
+		return !errors.As(err, &refused) || refused.ErrorCode != errStoreFailed
+	})
 	check(f.t, err)
 }
+
+// errStoreFailed is the server's code of "error creating store for stream".
+const errStoreFailed = 10049
 
 func (f *follow) created() time.Time {
 	f.t.Helper()
