@@ -19,7 +19,7 @@ var doors = map[string][]string{
 	"github.com/cockroachdb/pebble":         {"store"},
 	"github.com/zeebo/xxh3":                 {"store", "runtime/source"}, // row hashes; subjects of anchors
 	"github.com/tetratelabs/wazero":         {"runtime/plugin"},
-	"github.com/nats-io/nats.go":            {"runtime/source", "runtime/serve", "runtime/registry", "runtime/demo", "runtime/measure", "client/natsdoor"},
+	"github.com/nats-io/nats.go":            {"runtime/source", "runtime/serve", "runtime/registry", "runtime/demo", "runtime/measure", "runtime/rig", "client/natsdoor"},
 	"github.com/nats-io/nkeys":              {"runtime/registry"}, // signatures of modules
 	"github.com/nats-io/nats-server":        {"runtime/embedded"},
 	"github.com/BurntSushi/toml":            {"config"},
@@ -47,12 +47,13 @@ var below = map[string][]string{
 	"runtime/serve":       {"abi", "store", "hint", "runtime", "runtime/query"},
 	"runtime/golden":      {"abi", "config", "store", "hint", "runtime", "runtime/source", "runtime/plugin"},
 	"runtime/demo":        {"abi", "store", "hint", "runtime", "runtime/source", "runtime/embedded", "plugins/examples", "testdata/cities"},
-	"runtime/measure":     {"store", "runtime", "runtime/source", "runtime/embedded", "testdata/modules"},
+	"runtime/rig":         {"store", "runtime", "runtime/source", "runtime/embedded"},
+	"runtime/measure":     {"store", "runtime", "runtime/rig", "runtime/source", "testdata/modules"},
 	"plugins/examples":    {"abi"},
 	"plugins/sdk":         {},
 	"testdata/cities":     {},
 	"testdata/modules":    {},
-	"cmd/foldrun":         {"abi", "client", "client/natsdoor", "config", "store", "hint", "runtime", "runtime/source", "runtime/plugin", "runtime/serve", "runtime/embedded", "runtime/registry", "runtime/golden", "runtime/demo", "runtime/measure", "plugins/sdk"},
+	"cmd/foldrun":         {"abi", "client", "client/natsdoor", "config", "store", "hint", "runtime", "runtime/source", "runtime/plugin", "runtime/serve", "runtime/embedded", "runtime/registry", "runtime/golden", "runtime/demo", "runtime/measure", "runtime/rig", "plugins/sdk"},
 }
 
 const module = "github.com/foldrun/foldrun"

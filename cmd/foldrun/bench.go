@@ -18,6 +18,7 @@ import (
 	"github.com/foldrun/foldrun/config"
 	"github.com/foldrun/foldrun/hint"
 	"github.com/foldrun/foldrun/runtime/measure"
+	"github.com/foldrun/foldrun/runtime/rig"
 )
 
 // benchFlags are the flags of bench.
@@ -74,7 +75,7 @@ func brokerCommand() *cobra.Command {
 		Args:   arguments(cobra.ExactArgs(1)),
 		RunE: func(c *cobra.Command, args []string) error {
 			signal.Ignore(os.Interrupt, syscall.SIGTERM)
-			return measure.Broker(args[0], c.InOrStdin(), c.OutOrStdout())
+			return rig.Serve(args[0], c.InOrStdin(), c.OutOrStdout())
 		},
 	}
 }

@@ -35,7 +35,7 @@ func BenchmarkBeside(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			d := besideDir(b)
+			d := openDir(b, b.TempDir(), 2)
 			defer d.Close()
 			honest, end := besideFold(b, d, s, "bench", module(b, "echo"))
 			defer end()
@@ -93,38 +93,10 @@ func (s *broker) evil(b *testing.B, n int) {
 	<-s.js.PublishAsyncComplete()
 }
 
-func besideDir(b *testing.B) *store.Dir {
-	m, err := store.SplitMemory(*memory, 2, 0)
-	if err != nil {
-		b.Fatal(err)
-	}
-	d, err := store.OpenDir(b.TempDir(), store.Options{Memory: m, Sync: store.Sync(*syncs)})
-	if err != nil {
-		b.Fatal(err)
-	}
-	return d
-}
-
 // besideFolds counts up, so that each fold of a bucket is a new one.
 var besideFolds int
 
 func besideFold(b *testing.B, d *store.Dir, s *broker, bucket string, wasm []byte) (*runtime.Fold, func()) {
 	besideFolds++
-	f, err := runtime.NewFold(context.Background(), d, runtime.FoldOptions{Name: fmt.Sprint(bucket, besideFolds), Conn: s.nc,
-		Source: source.Options{Bucket: bucket}, Wasm: wasm})
-	if err != nil {
-		b.Fatal(err)
-	}
-	ctx, stop := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- f.Run(ctx) }()
-	return f, func() {
-		stop()
-		if err := <-ended; err != nil {
-			b.Fatal(err)
-		}
-		if err := f.Close(context.Background()); err != nil {
-			b.Fatal(err)
-		}
-	}
+	return run(b, d, runtime.FoldOptions{Name: fmt.Sprint(bucket, besideFolds), Conn: s.nc, Source: source.Options{Bucket: bucket}, Wasm: wasm})
 }

@@ -1,30 +1,27 @@
 package bench
 
 import (
-	"bufio"
 	"context"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
-	"strconv"
-	"strings"
 	"testing"
-	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/foldrun/foldrun/runtime/embedded"
+	"github.com/foldrun/foldrun/runtime/rig"
 	"github.com/foldrun/foldrun/runtime/source"
 )
 
-// brokerDir, set in the environment, makes the test binary a broker: a NATS server of its own process, as it is in
-// production, so that its CPU is not counted as ours.
+// brokerDir, set in the environment, makes the test binary a broker.
 const brokerDir = "FOLDRUN_BENCH_BROKER"
 
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(brokerDir); dir != "" {
-		beBroker(dir)
+		if err := rig.Serve(dir, os.Stdin, os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
 		return
 	}
 	if url := os.Getenv(victimOf); url != "" {
@@ -34,22 +31,11 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// beBroker runs the broker until its standard input ends.
-func beBroker(dir string) {
-	s, err := embedded.Start(embedded.Options{StoreDir: dir})
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	fmt.Println(s.URL())
-	io.Copy(io.Discard, os.Stdin)
-	s.Stop()
-}
-
 // broker is a running broker process and a connection to it.
 type broker struct {
+	*rig.Broker
+	*rig.Server
 	url string
-	pid int
 	nc  *source.Conn
 	js  jetstream.JetStream
 }
@@ -60,71 +46,30 @@ func startBroker(tb testing.TB) *broker {
 	c := exec.Command(os.Args[0])
 	c.Env = append(os.Environ(), brokerDir+"="+tb.TempDir())
 	c.Stderr = os.Stderr
-	in, err := c.StdinPipe()
-	if err != nil {
-		tb.Fatal(err)
-	}
-	out, err := c.StdoutPipe()
-	if err != nil {
-		tb.Fatal(err)
-	}
-	if err := c.Start(); err != nil {
-		tb.Fatal(err)
-	}
-	url, err := bufio.NewReader(out).ReadString('\n')
-	if err != nil {
-		tb.Fatal("broker did not start: ", err)
-	}
-	b := &broker{url: strings.TrimSpace(url), pid: c.Process.Pid}
-	if b.nc, err = source.Connect(source.Target{URL: b.url}, nil); err != nil {
-		tb.Fatal(err)
-	}
-	if b.js, err = jetstream.New(b.nc, jetstream.WithPublishAsyncMaxPending(4096)); err != nil {
-		tb.Fatal(err)
-	}
+	p, err := rig.StartBroker(c, func(err error) { panic(err) })
+	must(tb, err)
+	s, err := rig.Connect(source.Target{URL: p.URL})
+	must(tb, err)
 	tb.Cleanup(func() {
-		b.nc.Close()
-		in.Close()
-		c.Wait()
+		s.Close()
+		must(tb, p.Stop())
 	})
-	return b
+	return &broker{p, s, p.URL, s.Conn, s.JS}
 }
 
-// fill makes a bucket of n keys of 16 bytes with values of 128: a number to re-key by and filler that does not
-// compress to nothing.
+// fill makes a bucket of n keys.
 func (b *broker) fill(tb testing.TB, bucket string, n int) {
 	tb.Helper()
-	ctx := context.Background()
-	if _, err := b.js.CreateKeyValue(ctx, jetstream.KeyValueConfig{Bucket: bucket}); err != nil {
-		tb.Fatal(err)
-	}
+	_, err := b.js.CreateKeyValue(context.Background(), jetstream.KeyValueConfig{Bucket: bucket})
+	must(tb, err)
 	b.publish(tb, bucket, n, 0)
 }
 
 // publish puts every key once. The values are those of a round: another round's are others.
 func (b *broker) publish(tb testing.TB, bucket string, n, round int) {
 	tb.Helper()
-	for i := range n {
-		if _, err := b.js.PublishAsync(fmt.Sprintf("$KV.%s.key-%012d", bucket, i), value(i+round*n), jetstream.WithStallWait(time.Minute)); err != nil {
-			tb.Fatal(err)
-		}
-	}
-	select {
-	case <-b.js.PublishAsyncComplete():
-	case <-time.After(5 * time.Minute):
-		tb.Fatal("the broker did not take the data within 5 minutes")
-	}
+	must(tb, b.Publish(context.Background(), bucket, n, func(i int) []byte { return value(i + round*n) }))
 }
 
-// value returns 128 bytes, or as many as -size says, that depend on i: eight of them, in another order than the keys, are what rekey keys by.
-func value(i int) []byte {
-	x := uint64(i)*0x9e3779b97f4a7c15 + 1
-	v := strconv.AppendUint(make([]byte, 0, *size+16), x, 36)
-	for len(v) < *size {
-		x ^= x << 13
-		x ^= x >> 7
-		x ^= x << 17
-		v = strconv.AppendUint(v, x, 36)
-	}
-	return v[:*size]
-}
+// value returns 128 bytes, or as many as -size says, that depend on i.
+func value(i int) []byte { return rig.Value(i, *size) }

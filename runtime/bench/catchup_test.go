@@ -4,16 +4,9 @@ package bench
 import (
 	"context"
 	"flag"
-	"os"
-	"path/filepath"
 	"testing"
-	"time"
-
-	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/foldrun/foldrun/runtime"
-	"github.com/foldrun/foldrun/runtime/source"
-	"github.com/foldrun/foldrun/store"
 )
 
 var (
@@ -43,7 +36,7 @@ func BenchmarkCatchUp(b *testing.B) {
 				wait(f, uint64(*updates))
 			})
 			rest := s.measure(*updates, func() { settle(b, f) })
-			fold, settled = append(fold, folded), append(settled, folded.and(rest))
+			fold, settled = append(fold, folded), append(settled, folded.And(rest))
 			digest = checked(b, f, *updates, digest)
 			end()
 			again = append(again, s.measure(*updates, func() { s.drain(b, *updates) }))
@@ -53,10 +46,10 @@ func BenchmarkCatchUp(b *testing.B) {
 	report(b, "bare ordered consumer, again", again, bare)
 	report(b, "fold, re-key, lineage", fold, bare)
 	report(b, "the same, settled", settled, bare)
-	b.ReportMetric(median(fold, cost.rate), "updates/s")
-	b.ReportMetric(median(fold, cost.rate)/median(bare, cost.rate), "of-bare")
-	b.ReportMetric(median(fold, cost.clientMicro), "client-µs/update")
-	b.ReportMetric(median(fold, cost.brokerMicro), "broker-µs/update")
+	b.ReportMetric(median(fold, cost.Rate), "updates/s")
+	b.ReportMetric(median(fold, cost.Rate)/median(bare, cost.Rate), "of-bare")
+	b.ReportMetric(median(fold, cost.ClientMicro), "client-µs/update")
+	b.ReportMetric(median(fold, cost.BrokerMicro), "broker-µs/update")
 	b.ReportMetric(0, "ns/op")
 }
 
@@ -103,110 +96,9 @@ func BenchmarkSteady(b *testing.B) {
 			}
 			report(b, what+", bare", []cost{bare}, []cost{bare})
 			report(b, what, []cost{fold}, []cost{bare})
-			b.ReportMetric(fold.rate()/bare.rate(), what+"-of-bare")
-			b.ReportMetric(fold.clientMicro(), what+"-client-µs/update")
+			b.ReportMetric(fold.Rate()/bare.Rate(), what+"-of-bare")
+			b.ReportMetric(fold.ClientMicro(), what+"-client-µs/update")
 		}
 	}
 	b.ReportMetric(0, "ns/op")
-}
-
-// drain reads n messages with nats.go's ordered consumer and counts them.
-func (b *broker) drain(tb testing.TB, n int) { b.drainFrom(tb, 1, n) }
-
-// drainFrom is drain from a seq on.
-func (b *broker) drainFrom(tb testing.TB, seq uint64, n int) {
-	c, err := b.js.OrderedConsumer(context.Background(), "KV_bench",
-		jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: seq})
-	if err != nil {
-		tb.Fatal(err)
-	}
-	done, seen := make(chan struct{}), 0
-	cc, err := c.Consume(func(jetstream.Msg) {
-		if seen++; seen == n {
-			close(done)
-		}
-	}, jetstream.PullMaxMessages(20000))
-	if err != nil {
-		tb.Fatal(err)
-	}
-	<-done
-	cc.Stop()
-}
-
-// catchUp folds n updates into an empty store and checks what it holds.
-func catchUp(tb testing.TB, s *broker, wasm []byte, n int) {
-	f, end := start(tb, s, wasm)
-	wait(f, uint64(n))
-	if at := f.Status().Indexes[0].Rows; at != uint64(n) {
-		tb.Fatalf("%d rows of %d updates", at, n)
-	}
-	end()
-}
-
-// start runs a fold of the bucket over a store of its own, and returns what ends it.
-func start(tb testing.TB, s *broker, wasm []byte) (*runtime.Fold, func()) {
-	tb.Helper()
-	path, err := os.MkdirTemp(tb.TempDir(), "data")
-	must(tb, err)
-	f, end := startIn(tb, s, wasm, path)
-	return f, func() {
-		end()
-		os.RemoveAll(path)
-	}
-}
-
-// startIn is start over a data directory that stays.
-func startIn(tb testing.TB, s *broker, wasm []byte, path string) (*runtime.Fold, func()) {
-	tb.Helper()
-	m, err := store.SplitMemory(*memory, 1, 0)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	d, err := store.OpenDir(path, store.Options{Memory: m, Sync: store.Sync(*syncs)})
-	if err != nil {
-		tb.Fatal(err)
-	}
-	f, err := runtime.NewFold(context.Background(), d, runtime.FoldOptions{Name: "bench", Conn: s.nc,
-		Source: source.Options{Bucket: "bench"}, Wasm: wasm})
-	if err != nil {
-		tb.Fatal(err)
-	}
-	ctx, stop := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- f.Run(ctx) }()
-	return f, func() {
-		stop()
-		if err := <-ended; err != nil {
-			tb.Fatal(err)
-		}
-		if err := f.Close(context.Background()); err != nil {
-			tb.Fatal(err)
-		}
-		if err := d.Close(); err != nil {
-			tb.Fatal(err)
-		}
-	}
-}
-
-// wait waits until a fold has folded up to seq.
-func wait(f *runtime.Fold, seq uint64) {
-	for {
-		moved := f.Moved()
-		if db := f.Store(); db != nil && db.State().Position().Seq >= seq {
-			return
-		}
-		select {
-		case <-moved:
-		case <-time.After(10 * time.Millisecond): // the store opens without moving
-		}
-	}
-}
-
-func module(tb testing.TB, name string) []byte {
-	tb.Helper()
-	wasm, err := os.ReadFile(filepath.Join("..", "..", "testdata", "modules", name+".wasm"))
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return wasm
 }

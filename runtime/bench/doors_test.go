@@ -65,7 +65,7 @@ func BenchmarkDoors(b *testing.B) {
 			wrk(b, "scan of 40 rows", scan)
 			stop()
 			folding.Wait()
-			b.Logf("catch-up alone %.0f updates/s, beside these readers %.0f", alone.rate(), median(beside, cost.rate))
+			b.Logf("catch-up alone %.0f updates/s, beside these readers %.0f", alone.Rate(), median(beside, cost.Rate))
 		}
 	}
 	b.ReportMetric(0, "ns/op")

@@ -80,35 +80,27 @@ func newWard(tb testing.TB, b *broker, bucket string, wasm []byte, n int) *ward 
 
 // run runs the fold until done says so, hands it over, and closes it.
 func (w *ward) run(done func(runtime.Status) bool, use func(*runtime.Fold)) {
-	tb := w.tb
-	tb.Helper()
-	m, err := store.SplitMemory(*memory, 1, 0)
-	must(tb, err)
-	d, err := store.OpenDir(w.path, store.Options{Memory: m, Sync: store.Sync(*syncs)})
-	must(tb, err)
-	f, err := runtime.NewFold(context.Background(), d, w.o)
-	must(tb, err)
-	ctx, stop := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- f.Run(ctx) }()
+	w.tb.Helper()
+	d := openDir(w.tb, w.path, 1)
+	f, end := run(w.tb, d, w.o)
 	for late := time.After(10 * time.Minute); ; {
 		moved := f.Moved()
-		if done(f.Status()) {
+		st := f.Status()
+		if done(st) {
 			break
+		}
+		if st.State == runtime.StateStopped {
+			w.tb.Fatalf("the fold stopped: %s: %s", st.Code, st.Reason)
 		}
 		select {
 		case <-moved:
-		case err := <-ended:
-			tb.Fatalf("the fold ended: %v", err)
 		case <-late:
-			tb.Fatalf("the fold does not arrive: %+v", f.Status())
+			w.tb.Fatalf("the fold does not arrive: %+v", st)
 		}
 	}
 	use(f)
-	stop()
-	must(tb, <-ended)
-	must(tb, f.Close(context.Background()))
-	must(tb, d.Close())
+	end()
+	must(w.tb, d.Close())
 }
 
 func (w *ward) folded(st runtime.Status) bool { return st.Seq >= uint64(w.n) }
@@ -322,7 +314,7 @@ func (s *broker) poison(b *testing.B, wasm []byte, cases []poisonCase) {
 	for _, c := range cases {
 		of := func(f func(cost) float64) float64 { return median(c.all, f) / median(cases[0].all, f) }
 		b.Logf("%-18s %8.0f updates/s, %.2f of the clean bucket; client %.2f µs CPU an update, × %.2f (median of %d)",
-			c.name, median(c.all, cost.rate), of(cost.rate), median(c.all, cost.clientMicro), of(cost.clientMicro), len(c.all))
+			c.name, median(c.all, cost.Rate), of(cost.Rate), median(c.all, cost.ClientMicro), of(cost.ClientMicro), len(c.all))
 	}
 	b.ReportMetric(0, "ns/op")
 }

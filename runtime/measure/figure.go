@@ -7,6 +7,8 @@ import (
 	"slices"
 	"text/tabwriter"
 	"time"
+
+	"github.com/foldrun/foldrun/runtime/rig"
 )
 
 // Figure is what was measured of one thing, beside another of the same run.
@@ -24,13 +26,15 @@ type Figure struct {
 
 // bars are what the ratios should reach on a machine that is not busy: docs/performance.md says where they are from.
 var bars = map[string]float64{
-	"bare":          0.8, // below, the machine is too noisy for the others to mean much
-	"build":         0.5,
-	"build-settled": 0.5,
-	"live-p50":      0.25,
-	"live-p99":      0.2,
-	"get":           5,
-	"scan-40":       2,
+	"bare":             0.8, // below, the machine is too noisy for the others to mean much
+	"build":            0.5,
+	"build-settled":    0.5,
+	"build-cpu":        0.35,
+	"build-cpu-broker": 0.7,
+	"live-p50":         0.25,
+	"live-p99":         0.2,
+	"get":              5,
+	"scan-40":          2,
 }
 
 func (f Figure) judged() Figure {
@@ -41,18 +45,31 @@ func (f Figure) judged() Figure {
 
 // rates are the figures of the rounds: medians.
 func (b *bench) rates() []Figure {
-	rate := func(all []time.Duration) float64 { return float64(b.Updates) / median(all).Seconds() }
-	figure := func(name string, value float64, against string, beside float64) Figure {
-		return Figure{Bench: name, Value: math.Round(value), Unit: "updates/s", Ratio: rounded(value / beside), Against: against, Beside: math.Round(beside)}.judged()
+	figure := func(name string, all []rig.Cost, against string, beside []rig.Cost) Figure {
+		value, its := median(all, rig.Cost.Rate), median(beside, rig.Cost.Rate)
+		return Figure{Bench: name, Value: math.Round(value), Unit: "updates/s", Ratio: rounded(value / its), Against: against, Beside: math.Round(its)}.judged()
 	}
-	bare, again := rate(b.bare), rate(b.again)
-	noise := figure("bare", bare, "the same again", again)
-	noise.Ratio = rounded(min(bare/again, again/bare)) // which of the two is the faster one means nothing
-	return []Figure{
+	noise := figure("bare", b.bare, "the same again", b.again)
+	noise.Ratio = rounded(min(noise.Value/noise.Beside, noise.Beside/noise.Value)) // which of the two is the faster one means nothing
+	return append([]Figure{
 		noise.judged(),
-		figure("build", rate(b.built), "bare", bare),
-		figure("build-settled", rate(b.settled), "bare", bare),
+		figure("build", b.built, "bare", b.bare),
+		figure("build-settled", b.settled, "bare", b.bare),
+	}, b.cpu()...)
+}
+
+// cpu are the figures of what an update of a settled build costs this process, and the broker if it is ours.
+func (b *bench) cpu() []Figure {
+	figure := func(name string, of func(rig.Cost) float64) Figure {
+		const least = 0.01 // µs: where the system counts in ticks, few updates cost nothing
+		value, its := max(median(b.settled, of), least), max(median(b.bare, of), least)
+		return Figure{Bench: name, Value: rounded(value), Unit: "µs", Ratio: rounded(its / value), Against: "bare", Beside: rounded(its)}.judged()
 	}
+	all := []Figure{figure("build-cpu", rig.Cost.ClientMicro)}
+	if b.broker != nil {
+		all = append(all, figure("build-cpu-broker", rig.Cost.BrokerMicro))
+	}
+	return all
 }
 
 func latency(name string, value time.Duration, against string, beside time.Duration) Figure {
@@ -63,8 +80,13 @@ func latency(name string, value time.Duration, against string, beside time.Durat
 // rounded has the digits that mean something.
 func rounded(x float64) float64 { return math.Round(x*100) / 100 }
 
-func median(all []time.Duration) time.Duration {
-	s := slices.Sorted(slices.Values(all))
+// median returns the middle of what of says of all.
+func median(all []rig.Cost, of func(rig.Cost) float64) float64 {
+	var s []float64
+	for _, c := range all {
+		s = append(s, of(c))
+	}
+	slices.Sort(s)
 	return (s[len(s)/2] + s[(len(s)-1)/2]) / 2
 }
 
@@ -88,10 +110,13 @@ func Table(w io.Writer, figures []Figure) error {
 	return t.Flush()
 }
 
-// number shows a rate in whole updates, a latency in tenths.
+// number shows a rate in whole updates, a latency in tenths, what is small in hundredths.
 func number(x float64) string {
-	if x >= 1000 {
+	switch {
+	case x >= 1000:
 		return fmt.Sprintf("%.0f", x)
+	case x < 10:
+		return fmt.Sprintf("%.2f", x)
 	}
 	return fmt.Sprintf("%.1f", x)
 }

@@ -15,10 +15,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/foldrun/foldrun/runtime/rig"
 	"github.com/foldrun/foldrun/runtime/source"
 	"github.com/foldrun/foldrun/testdata/modules"
 )
@@ -29,7 +29,7 @@ const MinUpdates = 1000
 // Options say what to measure. All but Target and Dir must be given.
 type Options struct {
 	Target  source.Target              // a server of the user's; without URL and Context a broker is started
-	Broker  func(dir string) *exec.Cmd // runs Broker over a directory, in a process of its own
+	Broker  func(dir string) *exec.Cmd // runs rig.Serve over a directory, in a process of its own
 	Dir     string                     // where the temporary directory is made; "" = the system's
 	Memory  int64                      // the fold's budget, bytes
 	Updates int
@@ -42,17 +42,14 @@ type Options struct {
 // bench is a measurement that runs.
 type bench struct {
 	Options
-	dir    string // temporary
-	conn   *source.Conn
-	js     jetstream.JetStream
+	dir    string      // temporary
+	broker *rig.Broker // nil: the server is the user's
+	server *rig.Server
 	kv     jetstream.KeyValue
 	bucket string
-	domain string
-	own    bool    // the server is ours, and goes with all it has
-	lost   failure // of what was put
 
-	bare, again, built, settled []time.Duration // of Updates updates each, round by round
-	digest                      string          // of the first build
+	bare, again, built, settled []rig.Cost // of Updates updates each, round by round
+	digest                      string     // of the first build
 }
 
 // Run measures until it is done, or ctx is, and leaves nothing behind. An error that comes with figures is of the tidying up.
@@ -100,41 +97,19 @@ func stopped(ctx context.Context, err error) error {
 func (b *bench) reach(lost context.CancelCauseFunc) (leave func() error, err error) {
 	t, stop := b.Target, func() error { return nil }
 	if t.URL == "" && t.Context == "" {
-		p, err := startBroker(b.Broker(filepath.Join(b.dir, "nats")), lost)
-		if err != nil {
-			return nil, err
+		if b.broker, err = rig.StartBroker(b.Broker(filepath.Join(b.dir, "nats")), lost); err != nil {
+			return nil, fmt.Errorf("measure: %w", err)
 		}
-		t.URL, stop, b.own = p.url, p.stop, true
+		t.URL, stop = b.broker.URL, b.broker.Stop
 	}
 	t.Name, t.Once = "foldrun bench", true
-	if err := b.connect(t); err != nil {
+	if b.server, err = rig.Connect(t); err != nil {
 		return nil, errors.Join(err, stop())
 	}
 	return func() error {
-		b.conn.Close()
+		b.server.Close()
 		return stop()
 	}, nil
-}
-
-func (b *bench) connect(t source.Target) (err error) {
-	if t, err = source.Resolve(t); err != nil {
-		return fmt.Errorf("measure: %w", err)
-	}
-	b.domain = t.Domain
-	if b.conn, err = source.Connect(t, nil); err != nil {
-		return err
-	}
-	o := []jetstream.JetStreamOpt{jetstream.WithPublishAsyncMaxPending(pending), jetstream.WithPublishAsyncErrHandler(b.lost.note)}
-	if b.domain == "" {
-		b.js, err = jetstream.New(b.conn, o...)
-	} else {
-		b.js, err = jetstream.NewWithDomain(b.conn, b.domain, o...)
-	}
-	if err != nil {
-		b.conn.Close()
-		return fmt.Errorf("measure: %w", err)
-	}
-	return nil
 }
 
 // rounds does the rounds, and then the reads over the last build.
@@ -148,7 +123,7 @@ func (b *bench) rounds(ctx context.Context) (figures []Figure, err error) {
 			return nil, err
 		}
 		b.Tell(fmt.Sprintf("round %d of %d: bare consumer %.1f s, again %.1f s, build %.1f s, settled %.1f s", round+1, b.Rounds,
-			b.bare[round].Seconds(), b.again[round].Seconds(), b.built[round].Seconds(), b.settled[round].Seconds()))
+			b.bare[round].Wall.Seconds(), b.again[round].Wall.Seconds(), b.built[round].Wall.Seconds(), b.settled[round].Wall.Seconds()))
 		if round == b.Rounds-1 {
 			figures, err = b.reads(ctx, f)
 		}
@@ -169,7 +144,7 @@ func (b *bench) reads(ctx context.Context, f *fold) ([]Figure, error) {
 	if err != nil {
 		return nil, err
 	}
-	_, err = f.check(b.Updates)
+	_, err = rig.Check(f.Fold, b.Updates)
 	return append(live, gets...), err
 }
 

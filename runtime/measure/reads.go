@@ -8,6 +8,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/foldrun/foldrun/runtime/rig"
 	"github.com/foldrun/foldrun/store"
 )
 
@@ -25,19 +26,19 @@ func (b *bench) lookUp(ctx context.Context, f *fold) ([]Figure, error) {
 		n := rand.IntN(b.Updates)
 		if i%10 == 0 {
 			start := time.Now()
-			if _, err := b.kv.Get(ctx, key(n)); err != nil {
+			if _, err := b.kv.Get(ctx, rig.Key(n)); err != nil {
 				return nil, fmt.Errorf("measure: get from the bucket: %w", err)
 			}
 			fromBucket = append(fromBucket, time.Since(start))
 		}
 		start := time.Now()
-		if err := f.get(derived(key(n), value(n))); err != nil {
+		if err := f.get(derived(rig.Key(n), value(n))); err != nil {
 			return nil, err
 		}
 		gets = append(gets, time.Since(start))
 		n = rand.IntN(b.Updates) // another: the row of the get is in the cache now
 		start = time.Now()
-		rows, err := f.scan(derived(key(n), value(n)))
+		rows, err := f.scan(derived(rig.Key(n), value(n)))
 		if err != nil {
 			return nil, err
 		}
@@ -100,15 +101,15 @@ func (b *bench) live(ctx context.Context, f *fold) ([]Figure, error) {
 		n := rand.IntN(b.Updates)
 		v := value(n + (i+1)*b.Updates)
 		called := time.Now()
-		seq, err := b.kv.Put(ctx, key(n), v)
+		seq, err := b.kv.Put(ctx, rig.Key(n), v)
 		if err != nil {
 			return nil, fmt.Errorf("measure: put: %w", err)
 		}
 		put := time.Now()
-		if err := f.wait(ctx, seq); err != nil {
+		if err := rig.Wait(ctx, f.Fold, seq); err != nil {
 			return nil, fmt.Errorf("measure: live: %w", err)
 		}
-		if err := f.get(derived(key(n), v)); err != nil {
+		if err := f.get(derived(rig.Key(n), v)); err != nil {
 			return nil, err
 		}
 		rows.add(called, put, time.Now())
