@@ -27,7 +27,7 @@ func (h *host) run(ctx context.Context, folds []*runtime.Fold) error {
 	daemon := runtime.NewDaemon(h.dir, folds)
 	at := address{h.doors.url(), rand.Text()}
 	o := serve.Options{Instance: h.instance, Version: readBuild().Version, Process: at.process, Log: h.log,
-		Tokens: h.doors.tokens, Certificate: h.doors.certificate, OpsApart: h.doors.ops != nil}
+		Tokens: h.doors.tokens, Certificate: h.doors.certificate, OpsApart: h.doors.ops != nil, Refusals: new(serve.Refusals)}
 	for _, f := range daemon.Folds() {
 		o.Folds = append(o.Folds, f)
 	}

@@ -28,7 +28,7 @@ type Door struct {
 
 // New returns the door of queries. Nothing is started.
 func New(o Options) *Door {
-	return newDoor(o, parts{reads: true, ops: !o.OpsApart, actions: o.Tokens != nil,
+	return newDoor("http", o, parts{reads: true, ops: !o.OpsApart, actions: o.Tokens != nil,
 		profiles: o.Tokens != nil && !o.OpsApart, process: true})
 }
 
@@ -36,7 +36,7 @@ func New(o Options) *Door {
 func NewOps(o Options) *Door {
 	o.OpsApart = false
 	o.Limits.Connections = or(o.Limits.Connections, OpsConnections)
-	return newDoor(o, parts{ops: true, profiles: o.Tokens != nil, process: true})
+	return newDoor("ops", o, parts{ops: true, profiles: o.Tokens != nil, process: true})
 }
 
 // NewAdmin returns the door of operators, which nobody else can open: see ListenAdmin. All is behind it, and no token is
@@ -44,15 +44,15 @@ func NewOps(o Options) *Door {
 func NewAdmin(o Options) *Door {
 	o.Tokens, o.Certificate, o.OpsApart = nil, nil, false
 	o.Limits.Connections = or(o.Limits.Connections, OpsConnections)
-	return newDoor(o, parts{true, true, true, true, true})
+	return newDoor("socket", o, parts{true, true, true, true, true})
 }
 
-func newDoor(o Options, with parts) *Door {
+func newDoor(name string, o Options, with parts) *Door {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	o.Limits = o.Limits.orDefault()
-	d := &Door{opt: o, with: with, requests: make(chan struct{}, o.Limits.Requests), refused: &seldom{log: o.Log}, all: shared{holds: query.NewHolds()}, seen: map[string]*Server{}}
+	d := &Door{opt: o, with: with, requests: make(chan struct{}, o.Limits.Requests), refused: &seldom{log: o.Log}, all: newShared(name, o), seen: map[string]*Server{}}
 	if o.Tokens == nil {
 		d.outside = newServer(o, with, &d.all)
 		return d

@@ -41,6 +41,9 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 			s.opt.Log.Warn("request failed", "path", r.URL.Path, "code", f.code, "err", f.message)
 		}
 	}
+	if f.code != query.NotFound { // which is an answer
+		s.all.refusals.add(s.all.door, f.code)
+	}
 	if f.code == query.Busy {
 		w.Header().Set("Retry-After", "5")
 	}

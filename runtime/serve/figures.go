@@ -22,6 +22,14 @@ var processMetrics = []metric[*Server]{
 		func(o outlet, s *Server) { o.put(1, s.opt.Version, s.opt.Instance) }, "version", "instance"),
 }
 
+// doorMetrics are of all that come in, whatever they may see.
+var doorMetrics = []metric[*Refusals]{
+	of(counter, "requests_refused_total", "Requests answered with an error, by the door (http, ops, socket or nats) and the error's code; not those for a key that is not there.",
+		func(o outlet, r *Refusals) {
+			r.each(func(door, code string, n uint64) { o.put(float64(n), door, code) })
+		}, "door", "code"),
+}
+
 var cacheMetrics = []metric[*store.CacheMetrics]{
 	of(gauge, "block_cache_bytes", "Size of the blocks in the cache that all stores share.",
 		func(o outlet, m *store.CacheMetrics) { o.put(float64(m.Bytes)) }),

@@ -54,6 +54,9 @@ func (c *collector) Describe(chan<- *prometheus.Desc) {}
 // Collect is part of prometheus.Collector.
 func (c *collector) Collect(to chan<- prometheus.Metric) {
 	send(to, "", processMetrics, c.Server)
+	if c.parts.process {
+		send(to, "", doorMetrics, c.all.refusals)
+	}
 	cache := c.parts.process // which all stores share: the first that is open tells of it
 	for _, f := range c.opt.Folds {
 		s := f.Status()

@@ -143,7 +143,9 @@ var update = flag.Bool("update", false, "write docs/metrics.md's table anew")
 
 // TestMetricsPage compares the table of docs/metrics.md with what /metrics exports: names, types, labels and texts.
 func TestMetricsPage(t *testing.T) {
-	_, text := fetch(t, serve.New(serve.Options{Folds: []serve.Fold{full()}}), "/metrics")
+	door := serve.New(serve.Options{Folds: []serve.Fold{full()}})
+	fetch(t, door, "/nothing") // is refused
+	_, text := fetch(t, door, "/metrics")
 	var table strings.Builder
 	table.WriteString("| metric | type | labels | what it is |\n|---|---|---|---|\n")
 	for _, m := range family.FindAllStringSubmatch(text, -1) {

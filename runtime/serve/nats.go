@@ -73,7 +73,7 @@ func NewNATS(o Options, nc *nats.Conn, subject string) *NATSDoor {
 	o.Limits = o.Limits.orDefault()
 	d := &NATSDoor{opt: o, nc: nc, subject: subject, groups: map[string]micro.Service{},
 		reading: make(chan struct{}, natsReading), waiting: make(chan struct{}, natsWaiting), refused: &seldom{log: o.Log}}
-	d.all.holds = query.NewHolds()
+	d.all = newShared("nats", o)
 	d.server = newServer(o, parts{reads: true}, &d.all)
 	return d
 }

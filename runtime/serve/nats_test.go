@@ -31,13 +31,13 @@ func (f *follow) overNATS(instance string, folds ...serve.Fold) (end func()) {
 	f.t.Helper()
 	nc, err := source.Connect(source.Target{URL: f.nc.ConnectedUrl(), Name: instance}, nil)
 	check(f.t, err)
-	return f.answerAt(nc, instance, folds...)
+	return f.answerAt(nc, serve.Options{Folds: folds, Instance: instance, Version: "v1.2.3"})
 }
 
-func (f *follow) answerAt(nc *source.Conn, instance string, folds ...serve.Fold) (end func()) {
+func (f *follow) answerAt(nc *source.Conn, o serve.Options) (end func()) {
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	door := serve.NewNATS(serve.Options{Folds: folds, Instance: instance, Version: "v1.2.3"}, nc, "foldrun")
+	door := serve.NewNATS(o, nc, "foldrun")
 	go func() { done <- door.Run(ctx) }()
 	ended := false
 	end = func() {

@@ -118,7 +118,7 @@ func TestNATSPermissions(t *testing.T) {
 			t.Errorf("%s lacks %d permissions", user, n)
 		}
 		nc := as(user)
-		end := f.answerAt(nc, "node-1", f.Fold)
+		end := f.answerAt(nc, serve.Options{Folds: []serve.Fold{f.Fold}, Instance: "node-1", Version: "v1.2.3"})
 		shop := as("shop")
 		var m string
 		eventually(t, "answer", func() bool {

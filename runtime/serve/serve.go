@@ -25,6 +25,7 @@ type Options struct {
 	Certificate *Certificate // of the door; nil: no TLS
 	OpsApart    bool         // NewOps has a door of its own: readiness, metrics and profiles are not at that of New
 	Limits      Limits
+	Refusals    *Refusals                               // that the doors of a process share; nil: of this door alone
 	Reload      func(context.Context) (Reloaded, error) // reads the configuration again; nil: there is none
 	Passing     bool                                    // it lives for one request: it keeps no snapshot for another, and streams nothing
 }
@@ -43,17 +44,26 @@ type Server struct {
 	mux    *http.ServeMux
 	routes []string // patterns of mux
 	query  *query.Reader
-	verify *sync.Mutex // one at a time, of all callers: it reads everything
+	all    *shared
 }
 
 // shared is what all the servers of a door have in common.
 type shared struct {
-	verify sync.Mutex
-	holds  *query.Holds
+	door     string      // its name
+	verify   *sync.Mutex // one at a time, of all callers: it reads everything
+	holds    *query.Holds
+	refusals *Refusals
+}
+
+func newShared(door string, o Options) shared {
+	if o.Refusals == nil {
+		o.Refusals = new(Refusals)
+	}
+	return shared{door, new(sync.Mutex), query.NewHolds(), o.Refusals}
 }
 
 func newServer(o Options, p parts, all *shared) *Server {
-	s := &Server{opt: o, parts: p, mux: http.NewServeMux(), query: query.New(o.Folds, all.holds), verify: &all.verify}
+	s := &Server{opt: o, parts: p, mux: http.NewServeMux(), query: query.New(o.Folds, all.holds), all: all}
 	s.route("GET /healthz", s.health)
 	if p.reads {
 		s.routeReads()

@@ -82,10 +82,10 @@ func (s *Server) check(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if !s.verify.TryLock() {
+	if !s.all.verify.TryLock() {
 		return &fault{http.StatusServiceUnavailable, query.Busy, "a store is being verified already", "ask again when that is done"}
 	}
-	defer s.verify.Unlock()
+	defer s.all.verify.Unlock()
 	deadline := http.NewResponseController(w)
 	deadline.SetWriteDeadline(time.Time{}) // it takes as long as the store is large; without a network there is none
 	found, err := db.Check()
