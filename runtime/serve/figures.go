@@ -18,8 +18,8 @@ const (
 )
 
 var processMetrics = []metric[*Server]{
-	of(gauge, "build_info", "The version of this foldrun.",
-		func(o outlet, s *Server) { o.put(1, s.opt.Version, s.opt.Instance) }, "version", "instance"),
+	of(gauge, "build_info", "The version of this foldrun, and the instance of its configuration.",
+		func(o outlet, s *Server) { o.put(1, s.opt.Version, s.opt.Instance) }, "version", "foldrun_instance"),
 }
 
 // doorMetrics are of all that come in, whatever they may see.
@@ -133,7 +133,7 @@ var figureMetrics = []metric[*runtime.Figures]{
 		func(o outlet, x *runtime.Figures) { o.put(float64(x.Frames)) }),
 	of(counter, "fold_module_instances_total", "Instances of the module started: each record that fails costs some.",
 		func(o outlet, x *runtime.Figures) { o.put(float64(x.Instances)) }),
-	of(counter, "fold_failed_total", "Source keys put into quarantine as they were folded, by code.",
+	of(counter, "fold_failed_total", "Times that a source key was put into quarantine as it was folded, by code, since the fold began to run; foldrun_fold_quarantined_source_keys has how many are there.",
 		func(o outlet, x *runtime.Figures) {
 			for code, n := range x.Failed {
 				o.put(float64(n), code)

@@ -56,7 +56,7 @@ func TestMetrics(t *testing.T) {
 		t.Fatalf("%d: %s", code, text)
 	}
 	for _, line := range []string{
-		`foldrun_build_info{instance="i",version="v1"} 1`,
+		`foldrun_build_info{foldrun_instance="i",version="v1"} 1`,
 		`foldrun_fold_state{code="",fold="a",state="following"} 1`,
 		`foldrun_fold_state{code="switch_held",fold="b",state="held"} 1`,
 		`foldrun_fold_seq{fold="a"} 7`,
