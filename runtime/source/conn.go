@@ -20,8 +20,10 @@ import (
 type Conn = nats.Conn
 
 // A journal keeps what nats.go tells the callbacks of a connection and then forgets: refusals, which the server sends
-// apart from the request that they end, and why the last attempt to connect failed.
+// apart from the request that they end, and why the last attempt to connect failed. It has the connection's wire, too.
 type journal struct {
+	wire wire
+
 	mu      sync.Mutex
 	refused []error       // permission violations, the last of them
 	count   int           // of all there were

@@ -53,13 +53,20 @@ func Connect(t Target, log *slog.Logger) (*nats.Conn, error) {
 		return nil, err
 	}
 	j := newJournal()
-	nc, err := nats.Connect(t.URL, append(options, handlers(j, log)...)...)
+	if j.wire.Timeout = nats.DefaultTimeout; t.Once {
+		j.wire.Timeout = onceTimeout
+	}
+	options = append(append(options, nats.SetCustomDialer(&j.wire)), handlers(j, log)...)
+	nc, err := nats.Connect(t.URL, options...)
 	if err != nil {
 		return nil, t.notConnected(err)
 	}
 	journals.Store(nc, j)
 	return nc, nil
 }
+
+// onceTimeout is how long Connect tries with Target.Once.
+const onceTimeout = 5 * time.Second
 
 // Unreachable reports whether nothing but the server or the way there is at fault for an error of Connect.
 func Unreachable(err error) bool {
@@ -116,7 +123,7 @@ func (t Target) options(log *slog.Logger) ([]nats.Option, error) {
 		nats.IgnoreAuthErrorAbort(), // credentials are rotated under us
 	}
 	if t.Once {
-		options = append(options, nats.Timeout(5*time.Second))
+		options = append(options, nats.Timeout(onceTimeout))
 	} else {
 		options = append(options, nats.RetryOnFailedConnect(true))
 	}

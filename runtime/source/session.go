@@ -13,7 +13,8 @@ import (
 type session struct {
 	name    string         // of the consumer
 	inbox   string         // messages come here: data and status of pull n at inbox.n, the leader's answer at inbox.info
-	ch      chan *nats.Msg // what came; it has room for all that can be under way
+	ch      chan *nats.Msg // what came by nats.go; it has room for all that can be under way
+	sink    *sink          // what came past it: see tap. All comes by one of the two
 	silence *time.Timer    // runs while the loop waits
 	heard   bool           // something came since it was set
 	seq     uint64         // the consumer's sequence of the last message; the next one has the next
@@ -71,6 +72,8 @@ func (r *reader) session(ctx context.Context) error {
 	// room for two pulls, for their heartbeats until they expire while nobody reads, and for their ends
 	beats := 2 * int(r.pullExpires()/r.opts.Heartbeat)
 	s.ch = make(chan *nats.Msg, 2*r.opts.PullMessages+beats+64)
+	s.sink = r.journal.wire.sink(s.inbox+".*", cap(s.ch))
+	defer s.sink.close()
 	sub, err := r.nc.ChanSubscribe(s.inbox+".*", s.ch)
 	if err != nil {
 		return fmt.Errorf("source: subscribe: %w", err)
@@ -116,10 +119,8 @@ func (r *reader) read(ctx context.Context, s *session) error {
 		if err != nil {
 			return err
 		}
-		var m *nats.Msg
-		select {
-		case m = <-s.ch:
-		default:
+		m := s.next()
+		if m == nil {
 			if r.pending() && r.idle() {
 				if err := r.flush(ctx); err != nil {
 					return err
@@ -148,6 +149,19 @@ func (r *reader) read(ctx context.Context, s *session) error {
 	}
 }
 
+// next returns a message that has come, nil when none has. It is valid until the next call.
+func (s *session) next() *nats.Msg {
+	if m := s.sink.next(); m != nil {
+		return m
+	}
+	select {
+	case m := <-s.ch:
+		return m
+	default:
+		return nil
+	}
+}
+
 // wait blocks until there is something to do: an extra pull after later, unless that is 0. It returns nil, nil when that is
 // not a message.
 func (r *reader) wait(ctx context.Context, s *session, later time.Duration) (*nats.Msg, error) {
@@ -165,6 +179,8 @@ func (r *reader) wait(ctx context.Context, s *session, later time.Duration) (*na
 	select {
 	case m := <-s.ch:
 		return m, nil
+	case <-s.sink.woken():
+		return s.next(), nil
 	case <-r.nudges.wake:
 		return nil, nil
 	case <-s.due.C:
