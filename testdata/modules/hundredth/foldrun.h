@@ -1,0 +1,1 @@
+../../../plugins/sdk/c/foldrun.h
