@@ -175,50 +175,16 @@ func readStore(b *testing.B) *DB {
 	return x.db
 }
 
-// benchRead reads in a view of its own each time, as a request does.
-func benchRead(b *testing.B, db *DB, rows int, read func(v *View, i int, f func(Row) bool) error) {
-	i := 0
+// BenchmarkView opens and closes a view, where nothing is committed meanwhile.
+func BenchmarkView(b *testing.B) {
+	db := readStore(b)
 	for b.Loop() {
 		v, err := db.View()
 		if err != nil {
 			b.Fatal(err)
 		}
-		n := 0
-		if err := read(v, i*7919, func(Row) bool { n++; return n < rows }); err != nil || n != rows {
-			b.Fatal(n, err)
-		}
 		v.Close()
-		i++
 	}
-}
-
-func BenchmarkGetOne(b *testing.B) {
-	var key []byte
-	benchRead(b, readStore(b), 1, func(v *View, i int, f func(Row) bool) error {
-		key = fmt.Appendf(key[:0], "group%06d", i%2500)
-		return v.Get(0, key, Range{}, f)
-	})
-}
-
-func BenchmarkGetAbsent(b *testing.B) {
-	var key []byte
-	benchRead(b, readStore(b), 0, func(v *View, i int, f func(Row) bool) error {
-		key = fmt.Appendf(key[:0], "group%06dx", i%2500)
-		return v.Get(0, key, Range{}, f)
-	})
-}
-
-// BenchmarkScan40 reads the 40 claimants of one derived key.
-func BenchmarkScan40(b *testing.B) {
-	var key []byte
-	benchRead(b, readStore(b), 40, func(v *View, i int, f func(Row) bool) error {
-		key = fmt.Appendf(key[:0], "group%06d", i%2500)
-		return v.Scan(0, Range{Prefix: key}, f)
-	})
-}
-
-func BenchmarkView(b *testing.B) {
-	benchRead(b, readStore(b), 0, func(*View, int, func(Row) bool) error { return nil })
 }
 
 func BenchmarkCheck(b *testing.B) {

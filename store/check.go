@@ -49,7 +49,7 @@ const MaxProblems = 100
 // clean store costs two sequential scans and constant memory.
 func (db *DB) Check() (*Report, error) {
 	c := checker{report: &Report{}, indexes: make([]IndexState, len(db.specs))}
-	v, err := db.View()
+	v, err := db.alone(func() pebble.Reader { return db.pebble.NewSnapshot() }) // for long, and with the state that is on disk
 	if IsDamage(err) {
 		c.problem(Problem{Kind: "damage", Text: plain(err).Error()})
 		return c.report, nil
@@ -58,7 +58,7 @@ func (db *DB) Check() (*Report, error) {
 		return nil, err
 	}
 	defer v.Close()
-	c.v, c.report.State = v, v.state
+	c.v, c.report.State = v, *v.state
 	for _, pass := range []func() error{c.rows, c.lineages, c.quarantine, c.queues, c.strangers, c.sums, c.points} {
 		if err := pass(); err != nil {
 			if !IsDamage(err) {
@@ -111,7 +111,7 @@ func (c *checker) each(kind byte, f func(k, v []byte) error) error {
 
 // between calls f for every key >= from and < to; nil = no bound.
 func (c *checker) between(from, to []byte, f func(k, v []byte) error) error {
-	it, err := c.v.snap.NewIter(&pebble.IterOptions{LowerBound: from, UpperBound: to})
+	it, err := c.v.iter(&pebble.IterOptions{LowerBound: from, UpperBound: to})
 	if err != nil {
 		return err
 	}
@@ -253,7 +253,7 @@ func (c *checker) quarantine() error {
 
 // queues sums the expiry and the aging queue.
 func (c *checker) queues() error {
-	s := &c.v.state
+	s := c.v.state
 	if err := c.queue(kindExpiry, "expiry", s.ExpiredTo, &c.expiryCount, &c.expiryPairs); err != nil {
 		return err
 	}

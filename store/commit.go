@@ -166,16 +166,13 @@ func (db *DB) store() error {
 	}
 	c := &db.commit
 	c.stage.sort()
-	var err error
+	write := db.ingest
 	if c.stage.dropPoints || c.stage.bytes() < int(db.env.Memory.Memtable)/2 {
-		err = db.write(state)
-	} else {
-		err = db.ingest(state)
+		write = db.write
 	}
-	if err != nil {
+	if err := db.move(state, func() error { return write(state) }); err != nil {
 		return err
 	}
-	db.state.Store(state)
 	db.discard()
 	return nil
 }

@@ -43,6 +43,7 @@ type DB struct {
 	commit   committer // owned by Commit
 	failed   error     // owned by Commit
 
+	epochs  epochs
 	readers sync.WaitGroup // open views
 	views   atomic.Int32   // how many they are
 	closeMu sync.RWMutex
@@ -293,6 +294,7 @@ func (db *DB) Close() error {
 		return nil
 	}
 	db.readers.Wait()
+	db.retireEpoch()
 	db.commitMu.Lock()
 	defer db.commitMu.Unlock()
 	db.failed = ErrClosed

@@ -13,7 +13,7 @@ import (
 
 // sums compares what was counted with the state, and the two sides of each pair.
 func (c *checker) sums() error {
-	s := &c.v.state
+	s := c.v.state
 	if len(s.Indexes) != len(c.indexes) {
 		c.problem(Problem{Kind: "state", Text: fmt.Sprintf("the fold has %d indexes, the state says %d", len(c.indexes), len(s.Indexes))})
 	}
@@ -205,7 +205,7 @@ func (c *checker) nameQueued(kind byte, name string, time func(*lineage) int64) 
 
 // lineage reads the lineage of a source key. found is false when there is none, or none that can be read.
 func (c *checker) lineage(source []byte, l *lineage) (found bool, err error) {
-	v, closer, err := c.v.snap.Get(appendLineageKey(nil, source))
+	v, closer, err := c.v.own.Get(appendLineageKey(nil, source))
 	if errors.Is(err, pebble.ErrNotFound) {
 		return false, nil
 	}
@@ -218,7 +218,7 @@ func (c *checker) lineage(source []byte, l *lineage) (found bool, err error) {
 }
 
 func (c *checker) has(key []byte) (bool, error) {
-	_, closer, err := c.v.snap.Get(key)
+	_, closer, err := c.v.own.Get(key)
 	if errors.Is(err, pebble.ErrNotFound) {
 		return false, nil
 	}

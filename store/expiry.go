@@ -134,10 +134,9 @@ func (db *DB) queueRecords() error {
 	defer func() { w.Close() }()
 	finish := func() error {
 		w.Set(keyState, state.append(nil), nil)
-		if err := db.commitBatch(w); err != nil {
+		if err := db.move(state, func() error { return db.commitBatch(w) }); err != nil {
 			return err
 		}
-		db.state.Store(state)
 		state, w = state.clone(), db.pebble.NewBatch()
 		return nil
 	}

@@ -16,7 +16,7 @@ type Lineage struct {
 
 // Lineages calls f for the lineage of each source key >= from, in order. f returns false to stop.
 func (v *View) Lineages(from []byte, f func(Lineage) bool) error {
-	it, err := v.snap.NewIter(&pebble.IterOptions{LowerBound: appendLineageKey(nil, from), UpperBound: []byte{kindLineage + 1}})
+	it, err := v.iter(&pebble.IterOptions{LowerBound: appendLineageKey(nil, from), UpperBound: []byte{kindLineage + 1}})
 	if err != nil {
 		return fmt.Errorf("store: lineages: %w", err)
 	}
@@ -43,7 +43,7 @@ type Finder struct {
 
 // Finder returns a finder.
 func (v *View) Finder() (*Finder, error) {
-	it, err := v.snap.NewIter(&pebble.IterOptions{LowerBound: []byte{kindLineage}, UpperBound: []byte{kindLineage + 1}, UseL6Filters: true})
+	it, err := v.iter(&pebble.IterOptions{LowerBound: []byte{kindLineage}, UpperBound: []byte{kindLineage + 1}, UseL6Filters: true})
 	if err != nil {
 		return nil, fmt.Errorf("store: lineages: %w", err)
 	}

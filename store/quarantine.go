@@ -143,7 +143,7 @@ func (v *View) Quarantine(from []byte, f func(q Quarantined) bool) error {
 		}
 		defer find.Close()
 	}
-	it, err := v.snap.NewIter(&pebble.IterOptions{LowerBound: appendQuarantineKey(nil, from), UpperBound: []byte{kindQuarantine + 1}})
+	it, err := v.iter(&pebble.IterOptions{LowerBound: appendQuarantineKey(nil, from), UpperBound: []byte{kindQuarantine + 1}})
 	if err != nil {
 		return fmt.Errorf("store: quarantine: %w", err)
 	}
