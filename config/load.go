@@ -25,6 +25,7 @@ type file struct {
 	describing  bool            // there is no file: the schema is being asked for its keys
 	schema      func() []string // all keys that such a file may hold; nil: schemaKeys
 	values      map[string]any
+	head        map[string]any // without values: what stands before the mistake
 	lines       lines
 	connections map[string]NATS // of the main file
 	keys        []string        // of the schema, as far as it was walked
@@ -53,6 +54,7 @@ func Load(path string) (*Config, error) {
 		return c, nil
 	}
 	problems.Unread = main.values == nil
+	c.DataDir, problems.Placed = main.place(c.DataDir)
 	problems.sort(path)
 	return c, problems
 }
@@ -72,9 +74,22 @@ func open(path string, main bool) *file {
 	}
 	f.dir = filepath.Dir(full)
 	if !f.parse(src) {
-		f.values = nil
+		f.values, f.head = nil, head(src, f.problems[0].Line)
 	}
 	return f
+}
+
+// place returns the data_dir that a file names, and whether it does: one with a mistake elsewhere says where its foldrun runs.
+func (f *file) place(otherwise string) (dir string, named bool) {
+	values := f.values
+	if values == nil {
+		values = f.head
+	}
+	s, ok := values["data_dir"].(string)
+	if text, _ := judge(s, []rule{pathRule}); !ok || s == "" || text != "" || slices.ContainsFunc(f.problems, func(p Problem) bool { return p.Key == "data_dir" }) {
+		return otherwise, false
+	}
+	return f.resolve(s), true
 }
 
 // mendUnread says what to do about a file that cannot be read.

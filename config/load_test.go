@@ -126,3 +126,36 @@ func settle(t *testing.T, path string, ar *txtar.Archive, got []byte) {
 		t.Fatal(err)
 	}
 }
+
+// TestPlaced: a file says where its foldrun keeps its data, whatever else is wrong with it, unless that is what is wrong.
+func TestPlaced(t *testing.T) {
+	for src, want := range map[string]string{
+		"data_dir = 'd'\n[fold.x]\nsource.bukcet = 'b'": "d", // a key that there is not
+		"data_dir = 'd'\nstore.sync = 5":                "d", // a value of another type
+		"data_dir = 'd'\n[http]\nlisten = 127.0.0.1":    "d", // no TOML
+		"data_dir = 'd'\ninclude = ['a',\n'b',\n\n":      "d", // a list that is not ended
+		"data_dir = 'd'\ninstance = 'é":                 "d",
+		"instance = 5\ndata_dir = 'd'":                  "d",
+		"data_dir = 'd'\ninstance = '\xff'":             "d", // no text
+		"[http]\nlisten = 127.0.0.1":                    "",  // it may be named below
+		"store.sync = 5":                                "",  // the default, or what was misspelt
+		"data_dri = 'd'":                                "",
+		"data_dir = 5":                                  "",
+		"data_dir = ''":                                 "",
+		"data_dir = '~/d'":                              "",
+		"data_dir = 'd'\ndata_dir = 'e'":                "",
+		"[nats.a]\ndata_dir = 'd'":                      "",
+		"data_dir = 'd":                                 "",
+	} {
+		dir := t.TempDir()
+		write(t, filepath.Join(dir, "main.toml"), []byte(src))
+		c, err := Load(filepath.Join(dir, "main.toml"))
+		p, _ := err.(*Problems)
+		if p == nil || p.Placed != (want != "") || p.Placed && c.DataDir != filepath.Join(dir, want) {
+			t.Errorf("%q: %s, %+v", src, c.DataDir, p)
+		}
+		if p != nil && !p.Placed && c.DataDir != Default().DataDir {
+			t.Errorf("%q: not placed, and %s", src, c.DataDir)
+		}
+	}
+}

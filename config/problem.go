@@ -48,7 +48,8 @@ type Problems struct {
 	All     []Problem // the main file's first, then by file and line
 	LeftOut []string  // names that no fold has because of a problem, as far as they could be read, sorted
 	NATS    []string  // connections that folds name, those that are left out too, sorted
-	Unread  bool      // the main file cannot be read, or is no TOML: the Config says nothing of what is in it
+	Unread  bool      // the main file cannot be read, or is no TOML: the Config says nothing of what is in it, but
+	Placed  bool      // its DataDir is what the main file names, before the mistake
 }
 
 // Error is a line per problem, each with its hint in brackets.

@@ -30,6 +30,24 @@ func (f *file) parse(src string) bool {
 	return true
 }
 
+// maxCuts bounds how often a file is read again without its end.
+const maxCuts = 100
+
+// head returns the tables of the lines before a mistake. Where what they begin is not ended there, fewer lines are taken; nil:
+// it cannot be told which.
+func head(src string, mistake int) map[string]any {
+	lines := strings.SplitAfter(src, "\n")
+	for range maxCuts {
+		f := &file{}
+		lines = lines[:mistake-1]
+		if f.parse(strings.Join(lines, "")) {
+			return f.values
+		}
+		mistake = f.problems[0].Line
+	}
+	return nil
+}
+
 // refuse reports what is wrong with a line of a file that is not parsed.
 func (f *file) refuse(line int, text, hint string) {
 	f.problems = append(f.problems, Problem{File: f.name, Line: line, Text: text, Hint: hint, Fatal: f.main})

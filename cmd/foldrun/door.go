@@ -31,6 +31,7 @@ type door struct {
 	url, config, dataDir string
 	tokenFile, ca        string                 // of who answers at an address
 	given                func(flag string) bool // on the command line
+	mistake              string                 // the configuration file that was read for its data_dir alone
 }
 
 func (d *door) flags(c *cobra.Command) {
@@ -133,6 +134,9 @@ func (d *door) open(ctx context.Context, stderr io.Writer) (*client.Client, erro
 	if err != nil {
 		return nil, err
 	}
+	if d.mistake != "" {
+		line(stderr, "note", d.mistake+" has a mistake, and says no more than which data directory is meant", "foldrun check -c "+d.mistake+" lists what is wrong")
+	}
 	return d.reach(ctx, dir, configured, stderr)
 }
 
@@ -160,17 +164,23 @@ func (d *door) configuration() (*config.Config, error) {
 	return c, err
 }
 
-// place returns the data directory, and the URL that the configuration gives its foldrun, "" if it gives none.
+// place returns the data directory, and the URL that the configuration gives its foldrun, "" if it gives none. A file with a
+// mistake, of whatever kind, is good enough if it names the directory.
 func (d *door) place() (dir, configured string, err error) {
 	path := d.configPath()
 	c := config.Default()
 	if path != "" {
 		var problems *config.Problems
 		c, err = config.Load(path)
-		if errors.As(err, &problems) && problems.Fatal() {
-			return "", "", hint.Error(err, "%s; or name the data directory of the foldrun that runs: --data-dir", hint.Of(err))
+		broken := errors.As(err, &problems) && problems.Fatal()
+		switch {
+		case broken && d.dataDir == "" && !problems.Placed:
+			return "", "", hint.Error(err, "mend it, or name the data directory of the foldrun that runs: --data-dir")
+		case broken:
+			d.mistake = path
+		default:
+			configured = urlOf(c.HTTP.Listen, c.HTTP.TLSCert != "")
 		}
-		configured = urlOf(c.HTTP.Listen, c.HTTP.TLSCert != "")
 	}
 	if d.dataDir != "" {
 		c.DataDir = d.dataDir

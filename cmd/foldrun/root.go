@@ -157,6 +157,7 @@ func tell(w io.Writer, err error) {
 		for _, p := range problems.All {
 			line(w, "error", p.String(), p.Hint)
 		}
+		mend(w, hint.Of(err))
 		return
 	}
 	var refused *client.Error
@@ -190,6 +191,11 @@ func line(w io.Writer, kind, text, hint string) {
 	for one := range strings.SplitSeq(strings.TrimRight(text, "\n"), "\n") {
 		fmt.Fprintf(w, "foldrun: %s: %s\n", kind, one)
 	}
+	mend(w, hint)
+}
+
+// mend prints a hint, if there is one.
+func mend(w io.Writer, hint string) {
 	if hint != "" {
 		fmt.Fprintf(w, "foldrun: hint: %s\n", hint)
 	}
