@@ -1,7 +1,10 @@
 package serve_test
 
 import (
+	"log/slog"
 	"net/http"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -34,6 +37,31 @@ func TestReady(t *testing.T) {
 		`[{"code":"nats_unreachable","text":"not connected"},{"code":"stale","text":"`+stale+`"}]},{"fold":"b","ready":true,"state":"catching up"}]}`+"\n")
 	if code, _ := fetch(t, h, "/readyz?jsn=1"); code != http.StatusBadRequest {
 		t.Errorf("a parameter that there is not: %d", code)
+	}
+}
+
+// TestReadyOutside: with tokens, a caller without one learns whether all folds are ready, and nothing else, at both addresses.
+func TestReadyOutside(t *testing.T) {
+	_, line, err := serve.NewToken("all", serve.ScopeRead, nil)
+	check(t, err)
+	path := filepath.Join(t.TempDir(), "tokens")
+	check(t, os.WriteFile(path, []byte(line+"\n"), 0o600))
+	o := serve.Options{Folds: []serve.Fold{&told{runtime.Status{Name: "a", Ready: true, State: runtime.StateWaiting, Code: "nats_unreachable"}}}}
+	o.Tokens, err = serve.OpenTokens(path, slog.New(slog.DiscardHandler))
+	check(t, err)
+	for _, stale := range []bool{false, true} {
+		o.Folds[0].(*told).status.Stale = stale
+		code, want := http.StatusOK, "ready\n"
+		if stale {
+			code, want = http.StatusServiceUnavailable, "not ready: with a token this says which folds\n"
+		}
+		for _, d := range []*serve.Door{serve.New(o), serve.NewOps(o)} {
+			for _, path := range []string{"/readyz", "/readyz?json=1"} {
+				if is, said := fetch(t, d, path); is != code || said != want {
+					t.Errorf("%s: %d: %q", path, is, said)
+				}
+			}
+		}
 	}
 }
 
