@@ -6,10 +6,7 @@ package client
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
-	"io"
 	"iter"
 	"net/http"
 	"net/url"
@@ -20,6 +17,10 @@ import (
 
 // ErrNotFound is the error of Get for a key that has no row. It comes as an *Error, with the position.
 var ErrNotFound = errors.New("client: not found")
+
+// ErrNoReply is part of the error of a request whose connection ended before the reply did: foldrun has ended, or was killed. An
+// action may have been done.
+var ErrNoReply = errors.New("the connection ended before there was a reply")
 
 // ErrChanged ends a Scan when another generation of the fold, or of its stream, began to answer between two pages.
 var ErrChanged = errors.New("client: the index was replaced between two pages")
@@ -301,97 +302,4 @@ func (c *Client) VerifyKeys(ctx context.Context, fold string) (*KeyReport, error
 	r := new(KeyReport)
 	_, err := c.ask(ctx, "/v1/folds/"+url.PathEscape(fold)+"/verify", url.Values{"keys": {"1"}}, r)
 	return r, err
-}
-
-// maxReply bounds what is read of a reply.
-const maxReply = 64 << 20
-
-// ask makes one request and decodes its reply.
-func (c *Client) ask(ctx context.Context, path string, q url.Values, reply any) (at Position, err error) {
-	return c.send(ctx, http.MethodGet, path, q, reply)
-}
-
-func (c *Client) send(ctx context.Context, method, path string, q url.Values, reply any) (at Position, err error) {
-	resp, err := c.do(ctx, method, path, q, "application/json")
-	if err != nil {
-		return at, err
-	}
-	defer resp.Body.Close()
-	at = position(resp.Header)
-	return at, decode(resp, path, reply)
-}
-
-// do makes one request. A reply that is an error comes as one, with its position.
-func (c *Client) do(ctx context.Context, method, path string, q url.Values, accept string) (*http.Response, error) {
-	target := c.URL + path
-	if len(q) > 0 {
-		target += "?" + q.Encode()
-	}
-	req, err := http.NewRequestWithContext(ctx, method, target, nil)
-	if err != nil {
-		return nil, fmt.Errorf("client: %w", err)
-	}
-	req.Header.Set("Accept", accept)
-	if c.Token != "" {
-		req.Header.Set("Authorization", "Bearer "+c.Token)
-	}
-	h := c.HTTP
-	if h == nil {
-		h = http.DefaultClient
-	}
-	resp, err := h.Do(req)
-	if err != nil {
-		return nil, fmt.Errorf("client: %w", bare(err))
-	}
-	if resp.StatusCode == http.StatusOK {
-		return resp, nil
-	}
-	defer resp.Body.Close()
-	b, err := io.ReadAll(io.LimitReader(resp.Body, maxReply))
-	if err != nil {
-		return nil, fmt.Errorf("client: %s: %w", path, err)
-	}
-	return nil, refusal(resp, b, position(resp.Header))
-}
-
-// decode reads a reply that is whole.
-func decode(resp *http.Response, path string, reply any) error {
-	b, err := io.ReadAll(io.LimitReader(resp.Body, maxReply))
-	if err != nil {
-		return fmt.Errorf("client: %s: %w", path, err)
-	}
-	if err := json.Unmarshal(b, reply); err != nil {
-		return fmt.Errorf("client: %s: the reply is not foldrun's: %w", path, err)
-	}
-	return nil
-}
-
-// bare drops the URL from an error of net/http: it holds the key.
-func bare(err error) error {
-	var e *url.Error
-	if errors.As(err, &e) {
-		return e.Err
-	}
-	return err
-}
-
-func position(h http.Header) Position {
-	seq, _ := strconv.ParseUint(h.Get("Foldrun-Seq"), 10, 64)
-	created, _ := time.Parse(time.RFC3339Nano, h.Get("Foldrun-Incarnation"))
-	return Position{seq, h.Get("Foldrun-Generation"), created, h.Get("Foldrun-State"), h.Get("Foldrun-Code")}
-}
-
-func refusal(resp *http.Response, body []byte, at Position) error {
-	var reply struct {
-		Error struct {
-			Code    string `json:"code"`
-			Message string `json:"message"`
-			Hint    string `json:"hint"`
-		} `json:"error"`
-	}
-	if err := json.Unmarshal(body, &reply); err != nil || reply.Error.Code == "" {
-		return &Error{Status: resp.StatusCode, Code: "not_foldrun", Message: "the reply is not foldrun's: " + resp.Status, At: at}
-	}
-	e := reply.Error
-	return &Error{resp.StatusCode, e.Code, e.Message, e.Hint, at}
 }

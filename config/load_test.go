@@ -133,7 +133,7 @@ func TestPlaced(t *testing.T) {
 		"data_dir = 'd'\n[fold.x]\nsource.bukcet = 'b'": "d", // a key that there is not
 		"data_dir = 'd'\nstore.sync = 5":                "d", // a value of another type
 		"data_dir = 'd'\n[http]\nlisten = 127.0.0.1":    "d", // no TOML
-		"data_dir = 'd'\ninclude = ['a',\n'b',\n\n":      "d", // a list that is not ended
+		"data_dir = 'd'\ninclude = ['a',\n'b',\n\n":     "d", // a list that is not ended
 		"data_dir = 'd'\ninstance = 'é":                 "d",
 		"instance = 5\ndata_dir = 'd'":                  "d",
 		"data_dir = 'd'\ninstance = '\xff'":             "d", // no text

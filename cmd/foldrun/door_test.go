@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"strings"
 	"testing"
@@ -129,6 +131,29 @@ func TestHelp(t *testing.T) {
 		}
 		if c.Short == "" || strings.HasSuffix(c.Short, ".") {
 			t.Errorf("%s: %q", c.Name(), c.Short)
+		}
+	}
+}
+
+// TestEndedMeanwhile: the foldrun that was to act ends before it replies.
+func TestEndedMeanwhile(t *testing.T) {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err == nil {
+			err = conn.Close()
+		}
+		if err != nil {
+			t.Error(err)
+		}
+	}))
+	defer s.Close()
+	for _, args := range [][]string{{"reload"}, {"rollback", "users"}, {"status"}} {
+		var told bytes.Buffer
+		if code := run(t.Context(), append(args, "--url", s.URL), nil, io.Discard, &told); code != exitFailed {
+			t.Errorf("%s: exit code %d", args, code)
+		}
+		if text := told.String(); !strings.HasPrefix(text, "foldrun: error: client: the connection ended before there was a reply: ") || !strings.Contains(text, "\nfoldrun: hint: foldrun has ended meanwhile") {
+			t.Errorf("%s: %s", args, text)
 		}
 	}
 }

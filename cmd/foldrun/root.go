@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"net"
+	"net/http"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -176,6 +177,10 @@ func mendOf(err error) string {
 		return mend
 	case errors.As(err, &dial) && dial.Op == "dial":
 		return "start foldrun, or ask where it answers: [http] listen of its configuration; --data-dir or -c reads what it left when none runs"
+	case errors.Is(err, client.ErrNoReply):
+		return "foldrun has ended meanwhile, or was killed: its log says why. Start it, and look with foldrun status at what was done"
+	case errors.Is(err, http.ErrSchemeMismatch):
+		return "foldrun speaks no TLS there: write http:// in the address"
 	case errors.Is(err, client.ErrChanged):
 		return "ask again; over NATS, --instance keeps to one replica: each has generations of its own"
 	case errors.As(err, new(*tls.CertificateVerificationError)):
