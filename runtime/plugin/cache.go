@@ -139,7 +139,7 @@ func (m *Module) compileCached(ctx context.Context, metered []byte) (fromCache b
 		return false, err
 	}
 	m.runtime = wazero.NewRuntimeWithConfig(ctx, m.config().WithCompilationCache(m.cache))
-	if m.compiled, err = m.runtime.CompileModule(ctx, metered); err != nil {
+	if m.compiled, err = m.runtime.CompileModule(withYields(ctx), metered); err != nil {
 		return false, errors.Join(err, os.RemoveAll(entry.dir)) // damaged before it was sealed: the next start makes it anew
 	}
 	fresh, err := entry.seal()

@@ -77,14 +77,24 @@ func (m *Module) provide(ctx context.Context) error {
 
 // log is foldrun_v1.log. level is 0 debug, 1 info, 2 warn, 3 error.
 func (m *Module) log(ctx context.Context, guest api.Module, stack []uint64) {
-	text, ok := guest.Memory().Read(uint32(stack[1]), min(uint32(stack[2]), maxLogLine))
-	if !ok {
+	level := slog.LevelDebug + slog.Level(4*min(uint32(stack[0]), 3))
+	if !m.mayLog(ctx, level) {
 		return
 	}
-	level := slog.LevelDebug + slog.Level(4*min(uint32(stack[0]), 3))
-	if m.lines.allow(time.Now()) {
+	if text, ok := guest.Memory().Read(uint32(stack[1]), min(uint32(stack[2]), maxLogLine)); ok {
 		m.opt.Log.Log(ctx, level, "module", "module", m.manifest.Name, "text", string(text))
 	}
+}
+
+// mayLog reports whether a line of the guest may be written. A guest that was refused one is refused all others of its
+// call, which costs next to nothing.
+func (m *Module) mayLog(ctx context.Context, level slog.Level) bool {
+	in := caller(ctx)
+	if in.muted || !m.opt.Log.Enabled(ctx, level) {
+		return false
+	}
+	in.muted = !m.lines.allow(time.Now())
+	return !in.muted
 }
 
 // abort is env.abort, which AssemblyScript calls for what a module throws: with a message, the source's file, a line and

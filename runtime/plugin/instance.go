@@ -31,6 +31,8 @@ type instance struct {
 	room      uint32            // bytes of it
 	calls     int               // transforms so far: 0 is a fresh instance
 	used      int64             // fuel of the last transform
+	turn      turn
+	muted     bool // no more log lines in this call
 	stack     [4]uint64
 }
 
@@ -75,7 +77,7 @@ func (in *instance) close(ctx context.Context) { in.guest.Close(ctx) }
 // initialize runs the reactor's start and gives the module its config.
 func (in *instance) initialize(ctx context.Context) error {
 	if f := in.guest.ExportedFunction(abi.ExportInitialize); f != nil {
-		if err := in.invoke(f, 1, startFuel); err != nil {
+		if err := in.invoke(f, 1, starting); err != nil {
 			return hint.Error(fmt.Errorf("%s: %s", abi.ExportInitialize, err.text), "%s", startHint)
 		}
 	}
@@ -90,7 +92,7 @@ func (in *instance) initialize(ctx context.Context) error {
 	}
 	copy(view, config)
 	in.stack[0], in.stack[1] = uint64(in.arena), uint64(len(config))
-	if err := in.invoke(f, 2, startFuel); err != nil {
+	if err := in.invoke(f, 2, starting); err != nil {
 		return hint.Error(fmt.Errorf("%s: %s", abi.ExportInit, err.text), "%s", startHint)
 	}
 	if code := uint32(in.stack[0]); code != 0 {
@@ -108,22 +110,34 @@ const startFuel = 20_000_000
 // found without much ado, and Go's collection of garbage, which comes in the middle of some call, is to fit.
 const frameFuel = 60_000_000
 
-// invoke calls a function of the guest with the first n values of the stack, on the given fuel. The clock stands where
+// allowance is what a call may use: fuel, and bytes of stack.
+type allowance struct{ fuel, stack int64 }
+
+var (
+	starting = allowance{startFuel, fuel.DefaultStack}
+	side     = allowance{startFuel, fuel.DefaultStack / 16} // of foldrun_buffer and foldrun_error
+)
+
+const codeOverflow = "stack_overflow"
+
+// invoke calls a function of the guest with the first n values of the stack. The clock stands where
 // it stood in every other call. Its error is a *callError.
-func (in *instance) invoke(f api.Function, n int, given int64) *callError {
-	in.clock.slept, in.clock.refused = 0, false
-	slice := min(given, fuel.DefaultSlice)
+func (in *instance) invoke(f api.Function, n int, may allowance) *callError {
+	in.clock.slept, in.clock.refused, in.muted = 0, false, false
+	slice := min(may.fuel, fuel.DefaultSlice)
 	in.fuel.Set(uint64(slice))
-	in.reserve.Set(uint64(given - slice))
-	in.depth.Set(fuel.DefaultStack)
+	in.reserve.Set(uint64(may.fuel - slice))
+	in.depth.Set(uint64(may.stack))
+	in.turn.begin()
 	err := f.CallWithStack(in.ctx, in.stack[:n])
+	in.turn.end()
 	switch {
 	case in.left() < 0: // the last charge may have come after the last test
-		return &callError{"out_of_fuel", fmt.Sprintf("it needs more than %d fuel", given)}
+		return &callError{"out_of_fuel", fmt.Sprintf("it needs more than %d fuel", may.fuel)}
 	case err == nil:
 		return nil
 	case int64(in.depth.Get()) < 0:
-		return &callError{"stack_overflow", fmt.Sprintf("its calls nest deeper than %d MiB of stack", fuel.DefaultStack>>20)}
+		return &callError{codeOverflow, fmt.Sprintf("its calls nest deeper than %d MiB of stack", may.stack>>20)}
 	case in.clock.refused:
 		return errSleeps
 	}
@@ -160,7 +174,7 @@ func (in *instance) input(ctx context.Context, n int) ([]byte, error) {
 	if uint64(n) > uint64(in.room) {
 		in.room = 0
 		in.stack[0] = uint64(n)
-		if err := in.invoke(in.buffer, 1, startFuel); err != nil {
+		if err := in.invoke(in.buffer, 1, side); err != nil {
 			return nil, &callError{err.code, abi.ExportBuffer + ": " + err.text}
 		}
 		at := uint32(in.stack[0])
@@ -198,7 +212,7 @@ func (in *instance) call(ctx context.Context, u *abi.Updates, recs []int32, out 
 	in.clock.still = len(recs) > 1
 	n := abi.EncodeIn(view, u, recs)
 	in.stack[0], in.stack[1] = uint64(in.arena), uint64(n)
-	failed := in.invoke(in.transform, 2, given)
+	failed := in.invokeTransform(given)
 	in.clock.still = false
 	in.used = given - in.left()
 	if failed != nil {
@@ -224,7 +238,7 @@ func (in *instance) lastError(ctx context.Context) string {
 	if f == nil {
 		return "the module gives no reason"
 	}
-	if err := in.invoke(f, 1, startFuel); err != nil {
+	if err := in.invoke(f, 1, side); err != nil {
 		return "the module trapped when asked for the reason"
 	}
 	addr, length := abi.Unpack(in.stack[0])

@@ -69,6 +69,7 @@ type Module struct {
 	digest   string
 	lines    lineLimit
 	spare    spare
+	deep     deep
 	took     time.Duration // to compile, or to find it compiled
 	cached   bool
 }
@@ -111,7 +112,7 @@ func (m *Module) read(wasm []byte) error {
 }
 
 func (m *Module) compile(ctx context.Context, wasm []byte) (err error) {
-	metered, err := fuel.Meter(wasm, fuel.Limits{})
+	metered, err := fuel.Meter(wasm, fuel.Limits{Refer: abi.ExportTransform})
 	if err != nil {
 		return hint.Error(err, "build it for wasm32 with the default features")
 	}
@@ -141,7 +142,7 @@ func (m *Module) translate(ctx context.Context, metered []byte) (err error) {
 	}
 	if m.compiled == nil {
 		m.runtime = wazero.NewRuntimeWithConfig(ctx, m.config())
-		if m.compiled, err = m.runtime.CompileModule(ctx, metered); err != nil {
+		if m.compiled, err = m.runtime.CompileModule(withYields(ctx), metered); err != nil {
 			return err
 		}
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/binary"
 	"log/slog"
-	"time"
 
 	"github.com/tetratelabs/wazero/api"
 )
@@ -52,7 +51,7 @@ func (m *Module) fdWrite(ctx context.Context, guest api.Module, stack []uint64) 
 		return
 	}
 	var text []byte
-	total := uint32(0)
+	total, kept := uint32(0), m.mayLog(ctx, slog.LevelDebug)
 	for ; len(table) > 0; table = table[8:] {
 		at, length := binary.LittleEndian.Uint32(table), binary.LittleEndian.Uint32(table[4:])
 		part, ok := mem.Read(at, length)
@@ -61,9 +60,11 @@ func (m *Module) fdWrite(ctx context.Context, guest api.Module, stack []uint64) 
 			return
 		}
 		total += length
-		text = append(text, part[:min(len(part), maxLogLine-len(text))]...)
+		if kept {
+			text = append(text, part[:min(len(part), maxLogLine-len(text))]...)
+		}
 	}
-	if len(text) > 0 && m.opt.Log.Enabled(ctx, slog.LevelDebug) && m.lines.allow(time.Now()) {
+	if len(text) > 0 {
 		m.opt.Log.Debug("module output", "module", m.manifest.Name, "text", string(text))
 	}
 	stack[0] = 0

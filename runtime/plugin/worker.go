@@ -152,6 +152,7 @@ func (w *Worker) careful(ctx context.Context, u *abi.Updates, recs []int32) (pro
 		}
 		defer dear.leave()
 	}
+	w.in.turn.dear = w.quiet > 0
 	progress, err = w.in.call(ctx, u, recs, &w.out)
 	return progress, err, nil
 }
@@ -196,6 +197,7 @@ func (w *Worker) judge(ctx context.Context, u *abi.Updates, rec int32, sink Sink
 		return err
 	}
 	w.one[0] = rec
+	w.in.turn.dear = true
 	_, err = w.in.call(ctx, u, w.one[:], &w.out)
 	dear.leave()
 	if err != nil {

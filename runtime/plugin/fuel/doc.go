@@ -60,7 +60,8 @@
 // Compiled code cannot be preempted. A garbage collection that begins waits for it, and the whole process with it. So
 // fuel is granted in slices of DefaultSlice, and where one is used up the guest yields: it leaves the compiled code for
 // Go and comes back. No function of the host is needed for that, whose import would shift every function's index: to grow
-// the memory by nothing does it. A module without a memory does not yield. How large a slice is changes neither what a
+// the memory by nothing does it. A module without a memory does not yield. A listener on YieldFunction is called there, too:
+// package plugin has the guest sleep in it. How large a slice is changes neither what a
 // module computes, nor the fuel that it uses, nor where it runs dry; TestSlices holds that, and TestYield that a
 // collection ends while a guest runs that would run for hours.
 //
@@ -154,7 +155,7 @@
 // fuel appended as global 0 it would be valid, and refuel itself. So every index in the code and in the sections is held
 // against the module as it was: types, functions, tables, memories, globals, locals, labels, data and element segments.
 // Types of operands are wazero's to check; nothing that is inserted changes them. Everything new is appended, at the end
-// of its index space: four globals, three exports, some functions and their types, for some functions a local, for
+// of its index space: four globals, some exports, some functions and their types, for some functions a local, for
 // functions of several results a type.
 //
 // The decoder refuses what it does not know by name, and every second way to write an opcode: two decoders that

@@ -20,7 +20,7 @@ type emitter struct {
 	m                    *module
 	fuel, depth, reserve uint32 // indexes of the globals
 	mark                 uint32
-	refill, climbed      uint32 // and of functions: that the dry call, and those that have returned far
+	refill, climbed, ref uint32 // and of functions: that the dry call, those that have returned far, the host; or 0
 	types                []funcType
 	helpers              []helper
 	longs                map[byte]uint32 // helpers for long instructions, by the opcode after 0xfc

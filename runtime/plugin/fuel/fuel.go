@@ -11,14 +11,18 @@ import (
 //
 // History: 1, the first. 2: fuel comes in slices, a test is made before what it is for is charged, loads cost 4 and stores 2.
 // 3: a trap in a loop without calls is never taken for want of fuel, even where the last charge was not there.
-const Version = 3
+// 4: foldrun_buffer and foldrun_error have a sixteenth of the stack.
+const Version = 4
 
-// What the meter appends to a module's exports: three mutable i64 globals, which the host sets before each call.
+// What the meter appends to a module's exports: three mutable i64 globals, which the host sets before each call, and
+// functions, where the module has any.
 const (
 	Reserved      = "__foldrun"         // no import or export of the module itself may begin with it
 	FuelGlobal    = "__foldrun_fuel"    // what is left of the slice in hand
 	ReserveGlobal = "__foldrun_reserve" // fuel beyond it; the sum is below zero after the trap that says it has run out
 	DepthGlobal   = "__foldrun_depth"   // bytes of stack that are left; below zero after the trap that says so
+	YieldFunction = "__foldrun_yield"   // () -> (), which a guest calls to yield: a listener on it is called then
+	RefFunction   = "__foldrun_ref"     // () -> funcref, a reference to the function that Limits.Refer names
 )
 
 // DefaultSlice is the default of Limits.Slice.
@@ -29,17 +33,18 @@ const DefaultStack = 16 << 20
 
 // Limits bound what is accepted. The zero value of a field is its default.
 type Limits struct {
-	ModuleBytes   int   // of the file; default 32 MiB
-	FunctionBytes int   // of one function's body; default 256 KiB: compiling takes more than linear time
-	FrameBytes    int   // that one call of a function may need on the stack, as it is reckoned; default 256 KiB
-	Functions     int   // defined ones; default 100 000
-	Locals        int   // of one function, params included; default 10 000
-	Values        int   // params, or results, of one type; default 256
-	Tables        int   // default 16
-	TableElements int   // of each table: a smaller maximum is written into the module, so that it cannot grow beyond; default 131 072
-	Stack         int64 // bytes of stack that a call may use: the first value of the depth global; default 16 MiB
-	Start         int64 // fuel of the start section: the first values of fuel and reserve; default 10 million
-	Slice         int   // fuel between two yields; default DefaultSlice
+	ModuleBytes   int    // of the file; default 32 MiB
+	FunctionBytes int    // of one function's body; default 256 KiB: compiling takes more than linear time
+	FrameBytes    int    // that one call of a function may need on the stack, as it is reckoned; default 256 KiB
+	Functions     int    // defined ones; default 100 000
+	Locals        int    // of one function, params included; default 10 000
+	Values        int    // params, or results, of one type; default 256
+	Tables        int    // default 16
+	TableElements int    // of each table: a smaller maximum is written into the module, so that it cannot grow beyond; default 131 072
+	Stack         int64  // bytes of stack that a call may use: the first value of the depth global; default 16 MiB
+	Start         int64  // fuel of the start section: the first values of fuel and reserve; default 10 million
+	Slice         int    // fuel between two yields; default DefaultSlice
+	Refer         string // an exported function that RefFunction refers to; where there is none, RefFunction is not there
 }
 
 func (l *Limits) defaults() {
@@ -112,6 +117,7 @@ func (w *emitter) code() error {
 	if n > 0 {
 		w.addClimbed()
 		w.addRefill()
+		w.addRef()
 	}
 	if defined := len(m.funcs) - m.imported.funcs; r.err == nil && n != defined {
 		r.fail("%d functions have code, %d are declared", n, defined)
@@ -175,8 +181,8 @@ func (w *emitter) assemble() []byte {
 			slice := min(l.Start, int64(l.Slice))
 			out = appendSection(out, id, appended(r, 4, appendGlobals(slice, l.Stack, l.Start-slice, l.Stack)))
 		case id == secExport:
-			out = appendSection(out, id, appended(r, 3,
-				appendExport(appendExport(appendExport(nil, FuelGlobal, w.fuel), DepthGlobal, w.depth), ReserveGlobal, w.reserve)))
+			n, exports := w.exports()
+			out = appendSection(out, id, appended(r, n, exports))
 		case id == secType && len(w.types) > len(m.types):
 			out = appendSection(out, id, appended(r, len(w.types)-len(m.types), appendTypes(w.types[len(m.types):])))
 		case id == secFunction && len(w.helpers) > 0:
@@ -242,10 +248,22 @@ func appendGlobals(first ...int64) (b []byte) {
 	return b
 }
 
-func appendExport(b []byte, name string, global uint32) []byte {
-	b = binary.AppendUvarint(b, uint64(len(name)))
-	b = append(append(b, name...), 3)
-	return binary.AppendUvarint(b, uint64(global))
+// exports returns the exports that are appended, and their number.
+func (w *emitter) exports() (n int, b []byte) {
+	for _, e := range []struct {
+		name  string
+		kind  byte
+		index uint32
+	}{{FuelGlobal, 3, w.fuel}, {DepthGlobal, 3, w.depth}, {ReserveGlobal, 3, w.reserve}, {YieldFunction, 0, w.climbed}, {RefFunction, 0, w.ref}} {
+		if e.kind == 0 && e.index == 0 {
+			continue
+		}
+		b = binary.AppendUvarint(b, uint64(len(e.name)))
+		b = append(append(b, e.name...), e.kind)
+		b = binary.AppendUvarint(b, uint64(e.index))
+		n++
+	}
+	return n, b
 }
 
 // cappedTables returns the table section, with every maximum at most the limit.

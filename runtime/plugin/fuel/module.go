@@ -46,6 +46,8 @@ type module struct {
 	globals  int
 	elems    int
 	datas    int // segments, by the data count section; -1 without it
+	refer    uint32
+	referred bool // refer is the function that limits.Refer names
 }
 
 // tableType is a table that the module defines.
@@ -291,12 +293,16 @@ func (m *module) readConst(r *reader) {
 func (m *module) readExports(r *reader) {
 	for n := r.count("exports"); n > 0 && r.err == nil; n-- {
 		at := r.at
-		if name := r.name(); strings.HasPrefix(name, Reserved) {
+		name := r.name()
+		if strings.HasPrefix(name, Reserved) {
 			r.failAt(at, "it exports %q: names that begin with %s are the meter's", name, Reserved)
 		}
 		switch kind := r.byte(); kind {
 		case 0:
-			r.index(len(m.funcs), "function")
+			i := r.index(len(m.funcs), "function")
+			if m.limits.Refer != "" && name == m.limits.Refer {
+				m.refer, m.referred = i, true
+			}
 		case 1:
 			r.index(m.imported.tables+len(m.tables), "table")
 		case 2:

@@ -86,6 +86,18 @@ func (w *emitter) addClimbed() {
 	})
 }
 
+// addRef appends the function that returns a reference to the one that the host has named.
+func (w *emitter) addRef() {
+	if !w.m.referred {
+		return
+	}
+	w.ref = w.addHelper("", "\x70", func() {
+		w.bytes(0, 0xd2) // ref.func
+		w.u32(w.m.refer)
+		w.bytes(0x0b)
+	})
+}
+
 // long returns the function that takes the operands of a dry memory instruction, refills, runs the instruction on piece
 // after piece and returns the operands of the last. It leaves alone what is out of bounds: that is to trap before
 // anything is written.
