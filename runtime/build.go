@@ -24,11 +24,13 @@ func (s *supervisor) begin(cause *Stop) error {
 	}
 	if s.want = s.building.follower == nil; s.want {
 		s.rest()
-		s.retire() // the way back may be removed below: not under its readers
 		s.overdue = nil
-		if _, err := s.prepare(); err != nil {
-			return &Stop{CodeStore, err}
-		}
+		return s.unread(func() error { // the way back may be removed
+			if _, err := s.prepare(); err != nil {
+				return &Stop{CodeStore, err}
+			}
+			return nil
+		})
 	}
 	return nil
 }
@@ -91,7 +93,6 @@ func (s *supervisor) build(ctx context.Context) error {
 }
 
 func (s *supervisor) openNext(ctx context.Context) (*follower, error) {
-	s.retire()
 	next, err := s.prepare()
 	if err != nil {
 		return nil, err

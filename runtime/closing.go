@@ -46,3 +46,35 @@ func (f *Fold) retire() {
 		f.closing = nil
 	}
 }
+
+// unread does what must not be done to a generation under its readers: at once, or when all that later was told to close is.
+// Meanwhile the supervisor goes on: what serves is followed, and a stop does not wait. What an end cuts off, the next run
+// finds out anew; a command that asked for it is told.
+func (s *supervisor) unread(do func() error) error {
+	if len(s.waits) == 0 && s.closed() {
+		return do()
+	}
+	s.waits = append(s.waits, do)
+	return nil
+}
+
+// ready does what waited for readers.
+func (s *supervisor) ready(ctx context.Context) (err error) {
+	for _, do := range s.waits {
+		if err = do(); err != nil {
+			s.want = false
+			break
+		}
+	}
+	s.waits = nil
+	s.said(err)
+	return s.failed(ctx, err)
+}
+
+// said replies to the commands that wait for readers.
+func (s *supervisor) said(err error) {
+	for _, reply := range s.unsaid {
+		reply <- err
+	}
+	s.unsaid = nil
+}

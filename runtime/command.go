@@ -81,6 +81,8 @@ func (s *supervisor) obey(ctx context.Context, c command) error {
 		c.reply <- nil
 	case end != nil:
 		c.reply <- end
+	case refused == nil && len(s.waits) > 0:
+		s.unsaid = append(s.unsaid, c.reply)
 	default:
 		c.reply <- refused
 	}

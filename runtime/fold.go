@@ -124,7 +124,8 @@ func (f *Fold) Store() *store.DB {
 }
 
 // Moved returns a channel that is closed when the cursor moves next: with a commit, or because the store is opened. It
-// is closed too when the fold pauses, goes on or stops. Whoever waits takes the channel first and then looks.
+// is closed too when the fold pauses, goes on or stops. That the fold has caught up, which is the leader's word, moves nothing:
+// whoever waits for that looks again now and then. Whoever waits takes the channel first and then looks.
 func (f *Fold) Moved() <-chan struct{} {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -102,9 +102,13 @@ func (s *supervisor) rest() {
 func (s *supervisor) letGo() error {
 	s.rest()
 	s.overdue = nil
-	s.retire()
-	defer s.set(func() {})
-	return s.dir.Release(s.opt.Name)
+	return s.unread(func() error {
+		if err := s.dir.Release(s.opt.Name); err != nil {
+			s.log.Warn("the way back is not removed: the next start does it", "err", err)
+		}
+		s.set(func() {})
+		return nil
+	})
 }
 
 // rollback has the generation that the last upgrade replaced serve again, and holds it against what is configured.

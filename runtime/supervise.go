@@ -3,6 +3,7 @@ package runtime
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/foldrun/foldrun/hint"
@@ -29,6 +30,8 @@ type supervisor struct {
 	have              bool             // this fold holds the place in builds
 	previous          running          // of Fold.prev
 	overdue           <-chan time.Time // when the way back is given up
+	waits             []func() error   // what is not done under readers: see unread
+	unsaid            []chan error     // replies to the commands that wait for that
 }
 
 // running is a follower at work.
@@ -77,7 +80,10 @@ func (s *supervisor) run(ctx context.Context) error {
 func (s *supervisor) step(ctx context.Context, tick <-chan time.Time) error {
 	var slot chan struct{}
 	var ask, asked chan struct{}
-	if s.want && !s.have {
+	if len(s.waits) > 0 && s.closing == nil {
+		return s.ready(ctx)
+	}
+	if s.want && !s.have && s.closing == nil { // what is built may be what is being closed
 		slot, ask = s.builds, s.wanted
 	}
 	if s.previous.follower != nil {
@@ -112,9 +118,9 @@ func (s *supervisor) step(ctx context.Context, tick <-chan time.Time) error {
 		s.rest()
 		return nil
 	case <-s.overdue:
-		if err := s.letGo(); err != nil {
-			s.log.Warn("the way back is not removed: the next start does it", "err", err)
-		}
+		return s.letGo()
+	case <-s.closing:
+		s.closing = nil
 		return nil
 	case err := <-s.building.ended:
 		s.building.ended = nil
@@ -139,6 +145,7 @@ func (s *supervisor) end() {
 	for _, r := range []*running{&s.serving, &s.building} {
 		r.halt()
 	}
+	s.said(fmt.Errorf("fold %s: it ended before the last reader of what is to be replaced had gone: nothing is begun", s.opt.Name))
 	s.rest()
 	s.release()
 	if g := s.building.follower; g != nil {

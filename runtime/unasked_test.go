@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -197,6 +198,43 @@ func TestReaderOfRemoved(t *testing.T) {
 	}
 	v.Close()
 	check(t, <-done)
+	c.stop()
+}
+
+// TestReaderHoldsBuild: while a build waits for who reads what it replaces, the fold follows, and does what operators ask for.
+func TestReaderHoldsBuild(t *testing.T) {
+	c := newClinic(t, 1, func(o *FoldOptions) { o.Rollback = time.Hour })
+	c.run()
+	c.fine(c.put("k", "ax=1"))
+	first := c.Status().Generation
+	v := must(c.Store().Pin())(t)
+	c.o.Collisions = nil
+	c.configure()
+	c.await("the upgrade", func(st Status) bool { return st.Generation != first && st.Previous != nil })
+	second := c.Status().Generation
+	rebuild := func() chan error {
+		done := make(chan error, 1)
+		go func() { done <- c.Rebuild(t.Context()) }()
+		return done
+	}
+	done := rebuild()
+	c.await("rest", func(st Status) bool { return st.Previous == nil })
+	last := c.put("l", "ax=2")
+	c.await("it follows", func(st Status) bool { return st.Seq >= last })
+	soon, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	check(t, c.Pause(soon))
+	if err := <-done; err == nil {
+		t.Error("the fold was paused, and a build is said to have begun")
+	}
+	c.await("the pause", func(st Status) bool { return st.State == StatePaused })
+	check(t, c.Resume(soon, false))
+	c.fine(c.put("m", "ax=3"))
+	done = rebuild()
+	v.Close()
+	check(t, <-done)
+	c.await("the build", func(st Status) bool { return st.Generation != second })
+	c.fine(c.put("n", "ax=4"))
 	c.stop()
 }
 

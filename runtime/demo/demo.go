@@ -180,7 +180,7 @@ func (d *demo) wait(ctx context.Context, f *runtime.Fold) error {
 		}
 		select {
 		case <-moved:
-		case <-time.After(100 * time.Millisecond): // a stop moves no cursor
+		case <-time.After(100 * time.Millisecond): // that it has caught up moves nothing
 		case <-ctx.Done():
 			return ctx.Err()
 		}

@@ -73,7 +73,6 @@ func (d *demo) waitSeq(ctx context.Context, seq uint64) error {
 			}
 			select {
 			case <-moved:
-			case <-time.After(100 * time.Millisecond): // a stop moves no cursor
 			case <-ctx.Done():
 				return ctx.Err()
 			}
