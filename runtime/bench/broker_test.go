@@ -28,6 +28,13 @@ func TestMain(m *testing.M) {
 		victim(url)
 		return
 	}
+	if url := os.Getenv(loaderOf); url != "" {
+		if err := loader(url); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	os.Exit(m.Run())
 }
 

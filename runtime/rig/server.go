@@ -54,9 +54,14 @@ func Connect(t source.Target) (s *Server, err error) {
 // Close ends the connection.
 func (s *Server) Close() { s.Conn.Close() }
 
-// Publish puts keys 0 to n-1 of a bucket. It does so as nats.go does, by a publish to the key's subject, and does not wait for each
-// answer, which makes it fast.
+// Publish puts keys 0 to n-1 of a bucket.
 func (s *Server) Publish(ctx context.Context, bucket string, n int, value func(i int) []byte) error {
+	return s.PublishKeys(ctx, bucket, n, func(i int) (string, []byte) { return Key(i), value(i) })
+}
+
+// PublishKeys does n puts. It does so as nats.go does, by a publish to the key's subject, and does not wait for each answer,
+// which makes it fast.
+func (s *Server) PublishKeys(ctx context.Context, bucket string, n int, update func(i int) (key string, value []byte)) error {
 	prefix := "$KV." + bucket + "."
 	if s.Domain != "" {
 		prefix = "$JS." + s.Domain + ".API." + prefix
@@ -65,7 +70,8 @@ func (s *Server) Publish(ctx context.Context, bucket string, n int, value func(i
 		if err := errors.Join(ctx.Err(), s.lost.error()); err != nil {
 			return err
 		}
-		if _, err := s.JS.PublishAsync(prefix+Key(i), value(i), jetstream.WithStallWait(patience)); err != nil {
+		key, value := update(i)
+		if _, err := s.JS.PublishAsync(prefix+key, value, jetstream.WithStallWait(patience)); err != nil {
 			return err
 		}
 	}
