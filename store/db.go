@@ -111,6 +111,7 @@ func (d *Dir) open(fold, generation string, create *Identity) (*DB, error) {
 	}
 	db.pebble = p
 	db.tableOptions = o.MakeWriterOptions(0, o.FormatMajorVersion.MaxTableFormat())
+	db.tableOptions.DisableValueBlocks = true
 	db.opened.Store(true)
 	err = db.load(create)
 	if err == nil && !db.env.ReadOnly {
@@ -154,6 +155,12 @@ func (db *DB) options(mustExist bool) *pebble.Options {
 	for i := range o.Levels {
 		o.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
 		o.Levels[i].BlockSize = 16 * kib
+		o.Levels[i].IndexBlockSize = 256 * kib // one block of a table's index, not two, on the way to a row
+	}
+	// The claimants of a key share a prefix, and Pebble would take those but the first for old versions, and put their values
+	// elsewhere.
+	o.Experimental.SpanPolicyFunc = func([]byte) (pebble.SpanPolicy, []byte, error) {
+		return pebble.SpanPolicy{DisableValueSeparationBySuffix: true}, nil, nil
 	}
 	return o
 }
