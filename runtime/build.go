@@ -113,7 +113,16 @@ func (s *supervisor) openNext(ctx context.Context) (*follower, error) {
 // prepare returns the generation that is to be built, and notes it in NEXT if none is yet: a build that waits for that of
 // another fold survives a restart too.
 func (f *Fold) prepare() (next store.Next, err error) {
-	if next, err = f.dir.Next(f.opt.Name); err != nil || next.Generation != "" {
+	current, err := f.dir.Current(f.opt.Name)
+	if err != nil {
+		return next, err
+	}
+	next, err = f.dir.Next(f.opt.Name)
+	if err == nil && next.Generation != "" && next.Generation == current { // what it replaced could not be removed
+		err = f.dir.Finish(f.opt.Name)
+		next = store.Next{}
+	}
+	if err != nil || next.Generation != "" {
 		return next, err
 	}
 	if next, err = f.way(); err != nil || next.Generation != "" {
@@ -126,9 +135,7 @@ func (f *Fold) prepare() (next store.Next, err error) {
 	if next.Generation, err = f.id.Build(n); err != nil {
 		return next, err
 	}
-	if next.Replaces, err = f.dir.Current(f.opt.Name); err != nil {
-		return next, err
-	}
+	next.Replaces = current
 	f.set(func() { f.queued = next.Generation })
 	return next, f.dir.Begin(f.opt.Name, next)
 }
@@ -183,7 +190,12 @@ func (s *supervisor) change(ctx context.Context) error {
 	})
 	s.log.Info("switched", "generation", g.db.Generation(), "seq", g.db.State().Position().Seq)
 	kept, err := s.retain(ctx, old)
-	if err != nil || kept {
+	switch {
+	case kept:
+		return nil
+	case err != nil: // the next run retains it, or removes it
+		s.release()
+		s.later(s.closer(old))
 		return err
 	}
 	s.release()
@@ -197,7 +209,9 @@ func (s *supervisor) discard(old *follower) {
 	if old != nil {
 		shut = s.closer(old)
 	}
+	s.removing.Store(true)
 	s.later(func() {
+		defer s.removing.Store(false)
 		shut()
 		if err := s.dir.Finish(s.opt.Name); err != nil {
 			s.log.Warn("replaced generation not removed: the next start does it", "err", err)

@@ -55,7 +55,8 @@ type Fold struct {
 	accept atomic.Int64 // the operator accepts what the next switch or reconcile loses: see accepts
 	lifted atomic.Bool  // the operator accepts failures beyond the budget: see follower.within
 
-	closing chan any // closed when all that later was told to close is; owned by Run, and by Close after it
+	closing  chan any    // closed when all that later was told to close is; owned by Run, and by Close after it
+	removing atomic.Bool // what a switch replaced is on its way out
 
 	mu        sync.Mutex
 	cur       *follower     // of the generation that answers reads; nil until it is open

@@ -181,6 +181,11 @@ func follow(ctx context.Context, g *follower) running {
 // open opens the generation that serves and follows the source into it if it is the one that is configured. Where that
 // cannot be, a build begins.
 func (s *supervisor) open(ctx context.Context) error {
+	if s.closed() { // else an earlier run is just removing something
+		if err := s.dir.Tidy(s.opt.Name); err != nil {
+			return &Stop{CodeStore, err}
+		}
+	}
 	if err := s.resume(); err != nil {
 		return &Stop{CodeStore, err}
 	}
@@ -227,8 +232,13 @@ func (s *supervisor) resume() error {
 		return err
 	}
 	current, err := s.dir.Current(s.opt.Name)
-	if err != nil || next.Generation == current && !s.closed() { // else an earlier run is just removing what was replaced
+	if err != nil {
 		return err
+	}
+	switched := next.Generation == current
+	keeps := switched && s.keepsBack(next.Replaces, current)
+	if switched && (s.removing.Load() || !keeps && !s.closed()) { // by an earlier run: it removes what was replaced, or closes it
+		return nil
 	}
 	p, err := s.dir.Previous(s.opt.Name)
 	if err != nil {
@@ -246,7 +256,7 @@ func (s *supervisor) resume() error {
 		return nil
 	}
 	switch {
-	case next.Generation == current && s.keepsBack(next.Replaces, current):
+	case keeps:
 		return s.dir.Retain(s.opt.Name, time.Now().Add(s.opt.Rollback))
 	case next.Generation == p.Generation: // a Return that was not finished, and is not wanted any more
 		return s.dir.Forget(s.opt.Name)

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -16,6 +18,11 @@ const (
 	identityFile = "identity.json"
 	builtFile    = "built.json"
 )
+
+// fileOfOurs says whether a file in the directory of a generation is one of ours, whole or about to be.
+func fileOfOurs(name string) bool {
+	return slices.Contains([]string{identityFile, builtFile, moduleFile}, strings.TrimSuffix(name, fresh))
+}
 
 // A described is what identityFile holds.
 type described struct {

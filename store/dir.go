@@ -238,15 +238,18 @@ func (d *Dir) SetCurrent(fold, generation string) error {
 	return d.replaceFile(d.foldPath(fold, "CURRENT"), []byte(generation+"\n"))
 }
 
+// fresh is the end of the name of a file that is about to replace another.
+const fresh = ".new"
+
 // replaceFile puts a file in place whole or not at all: written beside, synced, renamed, its directory synced.
 func (d *Dir) replaceFile(name string, b []byte) error {
 	err := func() error {
-		tmp := name + ".new"
+		tmp := name + fresh
 		f, err := d.fs.Create(tmp, vfs.WriteCategoryUnspecified)
 		if err != nil {
 			return err
 		}
-		_, err = f.Write(b)
+		_, err = f.Write(bytes.Clone(b)) // a vfs.File may change what it is given
 		err = errors.Join(err, f.Sync(), f.Close())
 		if err != nil {
 			return err

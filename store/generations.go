@@ -150,3 +150,33 @@ func (d *Dir) Generations(fold string) ([]string, error) {
 	slices.Sort(all)
 	return slices.Compact(all), nil
 }
+
+// Tidy removes from a fold's directory what a crash left of replacing a file there, or of removing a generation, and
+// PREVIOUS if the generation that it names is gone. No generation of the fold may be on its way out meanwhile.
+func (d *Dir) Tidy(fold string) error {
+	if d.opt.ReadOnly {
+		return ErrReadOnly
+	}
+	names, err := d.fs.List(d.foldPath(fold))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	for _, name := range names {
+		generation, going := strings.CutSuffix(name, gone)
+		file, half := strings.CutSuffix(name, fresh)
+		if going && Number(generation) != 0 || half && slices.Contains(foldFiles, file) {
+			err = errors.Join(err, d.fs.RemoveAll(d.foldPath(fold, name)))
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("store: tidy fold %s: %w", fold, err)
+	}
+	p, err := d.Previous(fold)
+	if err != nil || p.Generation == "" || slices.Contains(names, p.Generation) {
+		return err
+	}
+	return d.unlink(fold, "PREVIOUS")
+}
+
+// foldFiles are the files in the directory of a fold, beside its generations.
+var foldFiles = []string{"CURRENT", "NEXT", "PREVIOUS", "HELD", "PAUSED"}

@@ -14,8 +14,9 @@ type hookFS struct {
 	before func(kind, name string) error
 	usage  func() (vfs.DiskUsage, error) // nil = that of FS
 
-	// MemFS takes its clone lock twice, one inside the other, in Lock, Link and ReuseForWrite: a CrashClone between the two
-	// would wait for ever. Whoever clones holds this one.
+	// Held by every operation while it is done. Whoever clones holds it alone: so that no operation is seen half done, and
+	// since MemFS takes its clone lock twice, one inside the other, in Lock, Link and ReuseForWrite, so that a CrashClone
+	// between the two would wait for ever.
 	cloning sync.RWMutex
 }
 
@@ -35,6 +36,8 @@ func (h *hookFS) file(kind, name string, open func() (vfs.File, error)) (vfs.Fil
 			return nil, &os.PathError{Op: kind, Path: name, Err: err}
 		}
 	}
+	h.cloning.RLock()
+	defer h.cloning.RUnlock()
 	f, err := open()
 	if err != nil {
 		return nil, err
@@ -46,6 +49,8 @@ func (h *hookFS) do(kind, name string, f func() error) error {
 	if err := h.before(kind, name); err != nil {
 		return &os.PathError{Op: kind, Path: name, Err: err}
 	}
+	h.cloning.RLock()
+	defer h.cloning.RUnlock()
 	return f()
 }
 
@@ -58,11 +63,7 @@ func (h *hookFS) OpenReadWrite(name string, c vfs.DiskWriteCategory, o ...vfs.Op
 }
 
 func (h *hookFS) ReuseForWrite(from, name string, c vfs.DiskWriteCategory) (vfs.File, error) {
-	return h.file("reuse", name, func() (vfs.File, error) {
-		h.cloning.RLock()
-		defer h.cloning.RUnlock()
-		return h.FS.ReuseForWrite(from, name, c)
-	})
+	return h.file("reuse", name, func() (vfs.File, error) { return h.FS.ReuseForWrite(from, name, c) })
 }
 
 func (h *hookFS) Open(name string, o ...vfs.OpenOption) (vfs.File, error) {
@@ -74,18 +75,21 @@ func (h *hookFS) OpenDir(name string) (vfs.File, error) {
 }
 
 func (h *hookFS) Link(from, name string) error {
-	return h.do("link", name, func() error {
-		h.cloning.RLock()
-		defer h.cloning.RUnlock()
-		return h.FS.Link(from, name)
-	})
+	return h.do("link", name, func() error { return h.FS.Link(from, name) })
 }
 
 func (h *hookFS) Remove(name string) error {
 	return h.do("remove", name, func() error { return h.FS.Remove(name) })
 }
 
+// RemoveAll removes one file after the other, as an operating system does, so that it can end in the middle.
 func (h *hookFS) RemoveAll(name string) error {
+	inside, _ := h.FS.List(name) // of a file: none
+	for _, x := range inside {
+		if err := h.RemoveAll(h.FS.PathJoin(name, x)); err != nil {
+			return err
+		}
+	}
 	return h.do("remove", name, func() error { return h.FS.RemoveAll(name) })
 }
 
@@ -98,12 +102,7 @@ func (h *hookFS) MkdirAll(name string, mode os.FileMode) error {
 }
 
 func (h *hookFS) Lock(name string) (c io.Closer, err error) {
-	err = h.do("lock", name, func() error {
-		h.cloning.RLock()
-		defer h.cloning.RUnlock()
-		c, err = h.FS.Lock(name)
-		return err
-	})
+	err = h.do("lock", name, func() error { c, err = h.FS.Lock(name); return err })
 	return c, err
 }
 
@@ -113,18 +112,14 @@ type hookFile struct {
 	name string
 }
 
-func (f *hookFile) Write(p []byte) (int, error) {
-	if err := f.fs.before("write", f.name); err != nil {
-		return 0, &os.PathError{Op: "write", Path: f.name, Err: err}
-	}
-	return f.File.Write(p)
+func (f *hookFile) Write(p []byte) (n int, err error) {
+	err = f.fs.do("write", f.name, func() error { n, err = f.File.Write(p); return err })
+	return n, err
 }
 
-func (f *hookFile) WriteAt(p []byte, off int64) (int, error) {
-	if err := f.fs.before("write", f.name); err != nil {
-		return 0, &os.PathError{Op: "write", Path: f.name, Err: err}
-	}
-	return f.File.WriteAt(p, off)
+func (f *hookFile) WriteAt(p []byte, off int64) (n int, err error) {
+	err = f.fs.do("write", f.name, func() error { n, err = f.File.WriteAt(p, off); return err })
+	return n, err
 }
 
 func (f *hookFile) Preallocate(off, n int64) error {

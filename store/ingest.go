@@ -101,11 +101,11 @@ func (s *staged) cut(limit int) (pieces [][]write) {
 	return pieces
 }
 
-// removeRuns removes the tables that a crash left on their way.
+// removeRuns removes the tables that a crash left on their way, and the files of ours.
 func (db *DB) removeRuns() error {
 	names, err := db.dir.fs.List(db.path)
 	for _, name := range names {
-		if strings.HasSuffix(name, runSuffix) {
+		if strings.HasSuffix(name, runSuffix) || fileOfOurs(name) && strings.HasSuffix(name, fresh) {
 			err = errors.Join(err, db.dir.fs.Remove(db.dir.fs.PathJoin(db.path, name)))
 		}
 	}
