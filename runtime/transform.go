@@ -93,6 +93,7 @@ func (t *transformer) run(ctx context.Context, s *slot) {
 // pieces transforms the updates [lo, hi): into one part, or where that yields too much, into those of its halves.
 func (t *transformer) pieces(ctx context.Context, lo, hi int) error {
 	t.out.Reset()
+	t.out.Expect(hi-lo, len(t.u.Bytes)*(hi-lo)/max(1, t.u.Len()))
 	if !t.keep && !t.guards.off(guardMaxAge) {
 		t.out.MaxAge = t.slot.in.MaxAge
 	}

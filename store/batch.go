@@ -106,6 +106,11 @@ func (b *Batch) Reset() {
 	b.More, b.Swept = false, 0
 }
 
+// Expect readies b for so many source keys, and bytes of what it will hold, that it need not be copied while it grows.
+func (b *Batch) Expect(keys, bytes int) {
+	b.slab, b.changes, b.rows = slices.Grow(b.slab, bytes), slices.Grow(b.changes, keys), slices.Grow(b.rows, keys)
+}
+
 // Len returns the number of source keys in b.
 func (b *Batch) Len() int { return len(b.changes) }
 

@@ -8,7 +8,7 @@ func hashSource(source []byte) uint64 { return xxh3.Hash(source) }
 // seen knows every source key that a store holds, and holds some others to be there: who is not in it has no lineage,
 // and none is read. It begins with an empty store, in whose build nearly every source key is new; a store that is opened
 // with source keys in it has none, and reads. Each layer is a Bloom filter of words, with four bits of one word for a
-// source key, and has room for twice as many as the one before.
+// source key, and has room for eight times as many as the one before, or for what its limit leaves.
 type seen struct {
 	layers [][]uint64
 	room   int // source keys that the last layer still takes
@@ -17,8 +17,8 @@ type seen struct {
 	grow   func(bytes int) // told of each new layer
 }
 
-// The first layer has room for seenFirst source keys; a word is for seenPerWord of them, 16 bits each: about one
-// in 100 is held to be there and is not.
+// The first layer has room for seenFirst source keys; a word is for seenPerWord of them, 16 bits each: about two
+// in 100 others are held to be there and are not.
 const (
 	seenFirst   = 1 << 16
 	seenPerWord = 4
@@ -32,9 +32,11 @@ func newSeen(bytes int64, grow func(bytes int)) *seen {
 // add adds a source key. It returns false when there is no room for it: the filter is then of no use any more.
 func (s *seen) add(hash uint64) bool {
 	if s.room == 0 {
-		words := seenFirst / seenPerWord << len(s.layers)
-		if s.words+words > s.limit {
-			return false
+		words := seenFirst / seenPerWord << (3 * len(s.layers))
+		for s.words+words > s.limit {
+			if words /= 2; words < seenFirst/seenPerWord {
+				return false
+			}
 		}
 		s.layers = append(s.layers, make([]uint64, words))
 		s.words, s.room = s.words+words, words*seenPerWord
@@ -57,13 +59,12 @@ func (s *seen) has(hash uint64) bool {
 	return false
 }
 
-// touch reads a word that has will read.
-func (s *seen) touch(hash uint64) uint64 {
-	if len(s.layers) == 0 {
-		return 0
+// touch reads the words that has will read.
+func (s *seen) touch(hash uint64) (touched uint64) {
+	for _, l := range s.layers {
+		touched += l[hash>>24&uint64(len(l)-1)]
 	}
-	last := s.layers[len(s.layers)-1]
-	return last[hash>>24&uint64(len(last)-1)]
+	return touched
 }
 
 // seenBits returns four bits of a word, by the low 24 bits of a hash; the word is chosen by the others.

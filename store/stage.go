@@ -91,9 +91,13 @@ func (s *staged) reset(keep int) {
 
 // expect readies s for so many bytes, that it need not be copied while it grows.
 func (s *staged) expect(bytes int) {
-	if cap(s.slab) < bytes {
-		s.slab = append(make([]byte, 0, bytes), s.slab...)
-		s.index.room(s, bytes/512)
+	if cap(s.slab) >= bytes {
+		return
+	}
+	s.slab = append(make([]byte, 0, bytes), s.slab...)
+	s.index.room(s, bytes/512)
+	for _, i := range []int{listRow, listLineage} {
+		s.lists[i] = slices.Grow(s.lists[i], bytes/256)
 	}
 }
 
@@ -203,7 +207,7 @@ func (s *staged) order(all, spare []write) []write {
 	for i := range 1 << 16 {
 		starts[i+1] += starts[i]
 	}
-	dealt := append(spare[:0], all...)
+	dealt := slices.Grow(spare[:0], len(all))[:len(all)]
 	for i := range all {
 		at := &starts[all[i].head>>48]
 		dealt[*at] = all[i]
@@ -266,10 +270,18 @@ func (s *staged) heads(all []write) {
 		}
 	}
 	for i := range all {
-		var head [8]byte
-		copy(head[:], s.at(all[i].key)[len(same):])
-		all[i].head = binary.BigEndian.Uint64(head[:])
+		all[i].head = head(s.at(all[i].key)[len(same):])
 	}
+}
+
+// head returns the first eight bytes of b as a number, zeros where it has no more.
+func head(b []byte) uint64 {
+	if len(b) >= 8 {
+		return binary.BigEndian.Uint64(b)
+	}
+	var all [8]byte
+	copy(all[:], b)
+	return binary.BigEndian.Uint64(all[:])
 }
 
 func commonPrefix(x, y []byte) int {
