@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/foldrun/foldrun/abi"
@@ -180,104 +181,125 @@ const (
 	function = ` (func $host (param i32 i32 i32 i32) (result i32)))`
 )
 
-func changes() []change {
-	all := []change{
-		{name: "honest", comment: "nothing"},
-		{name: "loop", comment: "an endless loop", evil: "(loop $l (br $l))"},
-		{name: "recursion", comment: "an endless recursion", evil: "(call $deeper (i32.const 1))", more: "(func $deeper (param i32) (call $deeper (i32.add (local.get 0) (i32.const 1))))"},
-		{name: "returns", comment: "a recursion almost as deep as it may be, and loads that miss every cache on the way back, for ever",
-			evil: "(drop (memory.grow (i32.const 1020)))\n    (loop $l (local.set $x (call $deeper (i32.const 6000) (local.get $x))) (br $l))",
-			more: "(func $deeper (param $n i32) (param $x i32) (result i32)\n    (if (local.get $n) (then (local.set $x (call $deeper (i32.sub (local.get $n) (i32.const 1)) (local.get $x)))))\n    " +
-				repeat(30, "(local.set $x (i32.and (i32.const 0x3fbfffc) (i32.add (i32.mul (local.get $x) (i32.const 1664525)) (i32.add (i32.load (local.get $x)) (i32.const 1013904223)))))") + "\n    (local.get $x))"},
-		{name: "misses", comment: "loads that wait for each other and miss every cache, for ever",
-			evil: "(local.set $y (i32.mul (memory.grow (i32.const 1020)) (i32.const 65536)))\n    (call $chain)\n    (loop $l (local.set $x " + nested(400, "i32.load", "(local.get $x)") + ") (br $l))",
-			more: `(func $chain (local $i i32)
+// burns take time or memory, but for the honest one.
+var burns = []change{
+	{name: "honest", comment: "nothing"},
+	{name: "loop", comment: "an endless loop", evil: "(loop $l (br $l))"},
+	{name: "recursion", comment: "an endless recursion", evil: "(call $deeper (i32.const 1))", more: "(func $deeper (param i32) (call $deeper (i32.add (local.get 0) (i32.const 1))))"},
+	{name: "returns", comment: "a recursion almost as deep as it may be, and loads that miss every cache on the way back, for ever",
+		evil: "(drop (memory.grow (i32.const 1020)))\n    (loop $l (local.set $x (call $deeper (i32.const 6000) (local.get $x))) (br $l))",
+		more: "(func $deeper (param $n i32) (param $x i32) (result i32)\n    (if (local.get $n) (then (local.set $x (call $deeper (i32.sub (local.get $n) (i32.const 1)) (local.get $x)))))\n    " +
+			repeat(30, "(local.set $x (i32.and (i32.const 0x3fbfffc) (i32.add (i32.mul (local.get $x) (i32.const 1664525)) (i32.add (i32.load (local.get $x)) (i32.const 1013904223)))))") + "\n    (local.get $x))"},
+	{name: "misses", comment: "loads that wait for each other and miss every cache, for ever",
+		evil: "(local.set $y (i32.mul (memory.grow (i32.const 1020)) (i32.const 65536)))\n    (call $chain)\n    (loop $l (local.set $x " + nested(400, "i32.load", "(local.get $x)") + ") (br $l))",
+		more: `(func $chain (local $i i32)
     (loop $l
       (i32.store (i32.add (i32.const 0x100000) (i32.shl (local.get $i) (i32.const 6)))
         (i32.add (i32.const 0x100000) (i32.shl (i32.and (i32.add (i32.mul (local.get $i) (i32.const 1664525)) (i32.const 1013904223)) (i32.const 0x7ffff)) (i32.const 6))))
       (local.set $i (i32.add (local.get $i) (i32.const 1)))
       (br_if $l (i32.lt_u (local.get $i) (i32.const 0x80000))))
     (i32.store (i32.const 0) (i32.const 0x100000)))`},
-		{name: "pages", comment: "touches page after page of 63 MiB", evil: "(drop (memory.grow (i32.const 1020)))\n    (loop $l (i32.store8 (i32.add (i32.const 0x100000) (local.get $x)) (i32.const 1)) (local.set $x (i32.add (local.get $x) (i32.const 4096))) (br_if $l (i32.lt_u (local.get $x) (i32.const 0x3e00000))))"},
-		{name: "memory-bomb", comment: "memory.grow until there is no more, and then goes on", evil: "(loop $l (br_if $l (i32.ne (memory.grow (i32.const 1)) (i32.const -1))))"},
-		{name: "memory-storm", comment: "memory.grow for ever", evil: "(loop $l (drop (memory.grow (i32.const 1))) (br $l))"},
-		{name: "fill-bomb", comment: "fills 63 MiB for ever", evil: "(drop (memory.grow (i32.const 1020)))\n    (loop $l (memory.fill (i32.const 0x100000) (i32.const 7) (i32.const 0x3f00000)) (br $l))"},
-		{name: "copy-bomb", comment: "copies 31 MiB for ever", evil: "(drop (memory.grow (i32.const 1020)))\n    (loop $l (memory.copy (i32.const 0x100000) (i32.const 0x2000000) (i32.const 0x1f00000)) (br $l))"},
-		{name: "nesting", comment: "2000 blocks, one in the other", evil: repeat(2000, "(block ") + "(unreachable)" + repeat(2000, ")")},
-		{name: "br-table", comment: "a br_table of 20,000 labels, for ever", evil: "(loop $l (block $b (br_table" + repeat(20000, " $b") + " $l (local.get $x))) (br $l))"},
-		{name: "table-huge", comment: "a table of ten million elements", more: "(table 10000000 funcref)"},
-		{name: "table-grow", comment: "table.grow until there is no more, and then goes on", more: "(table $t 1 funcref)", evil: "(loop $l (br_if $l (i32.ne (table.grow $t (ref.null func) (i32.const 1000)) (i32.const -1))))"},
-		{name: "tables", comment: "twenty tables", more: repeat(20, "(table 1 funcref) ")},
+	{name: "pages", comment: "touches page after page of 63 MiB", evil: "(drop (memory.grow (i32.const 1020)))\n    (loop $l (i32.store8 (i32.add (i32.const 0x100000) (local.get $x)) (i32.const 1)) (local.set $x (i32.add (local.get $x) (i32.const 4096))) (br_if $l (i32.lt_u (local.get $x) (i32.const 0x3e00000))))"},
+	{name: "memory-bomb", comment: "memory.grow until there is no more, and then goes on", evil: "(loop $l (br_if $l (i32.ne (memory.grow (i32.const 1)) (i32.const -1))))"},
+	{name: "memory-storm", comment: "memory.grow for ever", evil: "(loop $l (drop (memory.grow (i32.const 1))) (br $l))"},
+	{name: "fill-bomb", comment: "fills 63 MiB for ever", evil: "(drop (memory.grow (i32.const 1020)))\n    (loop $l (memory.fill (i32.const 0x100000) (i32.const 7) (i32.const 0x3f00000)) (br $l))"},
+	{name: "copy-bomb", comment: "copies 31 MiB for ever", evil: "(drop (memory.grow (i32.const 1020)))\n    (loop $l (memory.copy (i32.const 0x100000) (i32.const 0x2000000) (i32.const 0x1f00000)) (br $l))"},
+	{name: "nesting", comment: "2000 blocks, one in the other", evil: repeat(2000, "(block ") + "(unreachable)" + repeat(2000, ")")},
+	{name: "br-table", comment: "a br_table of 20,000 labels, for ever", evil: "(loop $l (block $b (br_table" + repeat(20000, " $b") + " $l (local.get $x))) (br $l))"},
+	{name: "table-huge", comment: "a table of ten million elements", more: "(table 10000000 funcref)"},
+	{name: "table-grow", comment: "table.grow until there is no more, and then goes on", more: "(table $t 1 funcref)", evil: "(loop $l (br_if $l (i32.ne (table.grow $t (ref.null func) (i32.const 1000)) (i32.const -1))))"},
+	{name: "tables", comment: "twenty tables", more: repeat(20, "(table 1 funcref) ")},
+}
 
-		{name: "trap", comment: "traps", evil: "unreachable"},
-		{name: "trap-divide", comment: "divides by zero", evil: "(drop (i32.div_u (local.get $i) (i32.const 0)))"},
-		{name: "trap-load", comment: "loads from beyond the memory", evil: "(drop (i32.load (i32.const -8)))"},
-		{name: "trap-indirect", comment: "calls an element that is not there", more: "(table 1 funcref)", evil: "(call_indirect (i32.const 0))"},
-		{name: "trap-buffer", comment: "foldrun_buffer traps, always", replace: map[string]string{"(select (i32.const 0) (i32.const 65536) (i32.gt_u (local.get $min) (i32.const 163840)))": "unreachable"}},
-		{name: "trap-init", comment: "foldrun_init traps", more: `(func (export "foldrun_init") (param i32 i32) (result i32) unreachable)`},
-		{name: "trap-initialize", comment: "_initialize traps", more: `(func (export "_initialize") unreachable)`},
-		{name: "trap-error", comment: "the call fails, and foldrun_error traps", more: `(func (export "foldrun_error") (result i64) unreachable)`, answer: "(i64.const 0)"},
-		{name: "trap-progress", comment: "says that the record before it is in hand, and traps", evil: "(i32.store offset=24 (local.get $in) (i32.sub (local.get $i) (i32.const 1))) unreachable"},
-		{name: "trap-progress-huge", comment: "says that record 2^31-1 is in hand, and traps", evil: "(i32.store offset=24 (local.get $in) (i32.const 0x7fffffff)) unreachable"},
-		{name: "error-loops", comment: "the call fails, and foldrun_error loops", more: `(func (export "foldrun_error") (result i64) (loop $l (br $l)) unreachable)`, answer: "(i64.const 0)"},
-		{name: "error-lies", comment: "the call fails, and the reason is beyond the memory", more: `(func (export "foldrun_error") (result i64) (i64.const 0x7fffffff7fffffff))`, answer: "(i64.const 0)"},
-		{name: "init-loops", comment: "foldrun_init loops", more: `(func (export "foldrun_init") (param i32 i32) (result i32) (loop $l (br $l)) unreachable)`},
-		{name: "initialize-loops", comment: "_initialize loops", more: `(func (export "_initialize") (loop $l (br $l)))`},
-		{name: "start-loops", comment: "the start function loops", more: "(func $start (loop $l (br $l)))\n  (start $start)"},
+// traps end a call, or begin badly.
+var traps = []change{
+	{name: "trap", comment: "traps", evil: "unreachable"},
+	{name: "trap-divide", comment: "divides by zero", evil: "(drop (i32.div_u (local.get $i) (i32.const 0)))"},
+	{name: "trap-load", comment: "loads from beyond the memory", evil: "(drop (i32.load (i32.const -8)))"},
+	{name: "trap-indirect", comment: "calls an element that is not there", more: "(table 1 funcref)", evil: "(call_indirect (i32.const 0))"},
+	{name: "trap-buffer", comment: "foldrun_buffer traps, always", replace: map[string]string{"(select (i32.const 0) (i32.const 65536) (i32.gt_u (local.get $min) (i32.const 163840)))": "unreachable"}},
+	{name: "trap-init", comment: "foldrun_init traps", more: `(func (export "foldrun_init") (param i32 i32) (result i32) unreachable)`},
+	{name: "trap-initialize", comment: "_initialize traps", more: `(func (export "_initialize") unreachable)`},
+	{name: "trap-error", comment: "the call fails, and foldrun_error traps", more: `(func (export "foldrun_error") (result i64) unreachable)`, answer: "(i64.const 0)"},
+	{name: "trap-progress", comment: "says that the record before it is in hand, and traps", evil: "(i32.store offset=24 (local.get $in) (i32.sub (local.get $i) (i32.const 1))) unreachable"},
+	{name: "trap-progress-huge", comment: "says that record 2^31-1 is in hand, and traps", evil: "(i32.store offset=24 (local.get $in) (i32.const 0x7fffffff)) unreachable"},
+	{name: "error-loops", comment: "the call fails, and foldrun_error loops", more: `(func (export "foldrun_error") (result i64) (loop $l (br $l)) unreachable)`, answer: "(i64.const 0)"},
+	{name: "error-lies", comment: "the call fails, and the reason is beyond the memory", more: `(func (export "foldrun_error") (result i64) (i64.const 0x7fffffff7fffffff))`, answer: "(i64.const 0)"},
+	{name: "init-loops", comment: "foldrun_init loops", more: `(func (export "foldrun_init") (param i32 i32) (result i32) (loop $l (br $l)) unreachable)`},
+	{name: "initialize-loops", comment: "_initialize loops", more: `(func (export "_initialize") (loop $l (br $l)))`},
+	{name: "start-loops", comment: "the start function loops", more: "(func $start (loop $l (br $l)))\n  (start $start)"},
+}
 
-		{name: "export-missing", comment: "no foldrun_transform", replace: map[string]string{`(export "foldrun_transform")`: ""}},
-		{name: "export-mistyped", comment: "foldrun_buffer takes nothing", replace: map[string]string{`(func (export "foldrun_buffer")`: "(func (export \"foldrun_buffer\") (result i32) (i32.const 0))\n  (func"}},
-		{name: "memory-hidden", comment: "its memory is not exported", replace: map[string]string{`(memory (export "memory") 4)`: "(memory 4)"}},
-		{name: "memory-above", comment: "a memory of 65 MiB to start with", replace: map[string]string{`(memory (export "memory") 4)`: `(memory (export "memory") 1040)`}},
-		{name: "data-outside", comment: "a data segment beyond the memory", more: `(data (i32.const 262140) "beyond")`},
-		{name: "import-unknown", comment: "imports what there is not", imports: `(import "wasi_snapshot_preview1" "sock_open" (func (param i32) (result i32)))`},
-		{name: "import-mistyped", comment: "imports a function with another type", imports: `(import "wasi_snapshot_preview1" "fd_write" (func (param i32) (result i32)))`},
-		{name: "import-memory", comment: "imports its memory", imports: `(import "env" "memory" (memory 4))`, replace: map[string]string{`(memory (export "memory") 4)`: `(export "memory" (memory 0))`}},
-		{name: "import-meter", comment: "imports a global of the meter's name", imports: `(import "env" "__foldrun_fuel" (global $fuel (mut i64)))`},
+// binaries are not what foldrun loads.
+var binaries = []change{
+	{name: "export-missing", comment: "no foldrun_transform", replace: map[string]string{`(export "foldrun_transform")`: ""}},
+	{name: "export-mistyped", comment: "foldrun_buffer takes nothing", replace: map[string]string{`(func (export "foldrun_buffer")`: "(func (export \"foldrun_buffer\") (result i32) (i32.const 0))\n  (func"}},
+	{name: "memory-hidden", comment: "its memory is not exported", replace: map[string]string{`(memory (export "memory") 4)`: "(memory 4)"}},
+	{name: "memory-above", comment: "a memory of 65 MiB to start with", replace: map[string]string{`(memory (export "memory") 4)`: `(memory (export "memory") 1040)`}},
+	{name: "data-outside", comment: "a data segment beyond the memory", more: `(data (i32.const 262140) "beyond")`},
+	{name: "import-unknown", comment: "imports what there is not", imports: `(import "wasi_snapshot_preview1" "sock_open" (func (param i32) (result i32)))`},
+	{name: "import-mistyped", comment: "imports a function with another type", imports: `(import "wasi_snapshot_preview1" "fd_write" (func (param i32) (result i32)))`},
+	{name: "import-memory", comment: "imports its memory", imports: `(import "env" "memory" (memory 4))`, replace: map[string]string{`(memory (export "memory") 4)`: `(export "memory" (memory 0))`}},
+	{name: "import-meter", comment: "imports a global of the meter's name", imports: `(import "env" "__foldrun_fuel" (global $fuel (mut i64)))`},
+}
 
-		{name: "refuel", comment: "writes the global after its last, where the meter puts the fuel", evil: "(global.set 4 (i64.const 0x7fffffffffffffff)) (loop $l (br $l))"},
-		{name: "memory64", comment: "a memory of 64-bit addresses", replace: map[string]string{`(memory (export "memory") 4)`: `(memory (export "memory") i64 4)`}},
-		{name: "memory-shared", comment: "a memory shared between threads", replace: map[string]string{`(memory (export "memory") 4)`: `(memory (export "memory") 4 4 shared)`}},
-		{name: "memories", comment: "two memories", more: "(memory 1)"},
-		{name: "atomics", comment: "an instruction of threads", evil: "(drop (i32.atomic.load (i32.const 0)))"},
-		{name: "tail-call", comment: "a tail call", evil: "(return_call $tail)", more: "(func $tail)"},
-		{name: "exception", comment: "an exception", evil: "(throw $e)", more: "(tag $e)"},
+// proposals are beyond the WebAssembly that foldrun runs, or write to what it adds.
+var proposals = []change{
+	{name: "refuel", comment: "writes the global after its last, where the meter puts the fuel", evil: "(global.set 4 (i64.const 0x7fffffffffffffff)) (loop $l (br $l))"},
+	{name: "memory64", comment: "a memory of 64-bit addresses", replace: map[string]string{`(memory (export "memory") 4)`: `(memory (export "memory") i64 4)`}},
+	{name: "memory-shared", comment: "a memory shared between threads", replace: map[string]string{`(memory (export "memory") 4)`: `(memory (export "memory") 4 4 shared)`}},
+	{name: "memories", comment: "two memories", more: "(memory 1)"},
+	{name: "atomics", comment: "an instruction of threads", evil: "(drop (i32.atomic.load (i32.const 0)))"},
+	{name: "tail-call", comment: "a tail call", evil: "(return_call $tail)", more: "(func $tail)"},
+	{name: "exception", comment: "an exception", evil: "(throw $e)", more: "(tag $e)"},
+}
 
-		{name: "log-flood", comment: "logs 100,000 lines", imports: `(import "foldrun_v1" "log" (func $log (param i32 i32 i32)))`,
-			evil: "(loop $l (call $log (i32.const 3) (i32.const 65536) (i32.const -1)) (call $log (i32.const 3) (i32.const 65536) (i32.const 64)) (local.set $x (i32.add (local.get $x) (i32.const 1))) (br_if $l (i32.lt_u (local.get $x) (i32.const 50000))))"},
-		{name: "write-flood", comment: "fd_write of 8,000 spans that are all of its memory, for ever", imports: wasi + `"fd_write"` + function,
-			evil: "(loop $f (i64.store (i32.add (i32.const 131072) (local.get $x)) (i64.const 0x4000000000000)) (local.set $x (i32.add (local.get $x) (i32.const 8))) (br_if $f (i32.lt_u (local.get $x) (i32.const 64000))))\n    (loop $l (drop (call $host (i32.const 1) (i32.const 131072) (i32.const 8000) (i32.const 16))) (br $l))"},
-		{name: "write-lies", comment: "fd_write of 2^32-1 spans, and of spans beyond the memory, and goes on", imports: wasi + `"fd_write"` + function,
-			evil: "(drop (call $host (i32.const 1) (i32.const 0) (i32.const -1) (i32.const 16)))\n    (i64.store (i32.const 0) (i64.const -1))\n    (drop (call $host (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 16)))\n    (drop (call $host (i32.const 1) (i32.const 0) (i32.const 0) (i32.const -1)))"},
-		{name: "random-flood", comment: "random_get of all of its memory, for ever", imports: wasi + `"random_get" (func $host (param i32 i32) (result i32)))`,
-			evil: "(loop $l (drop (call $host (i32.const 65536) (i32.const 196608))) (br $l))"},
-		{name: "random-lies", comment: "random_get of -1 bytes", imports: wasi + `"random_get" (func $host (param i32 i32) (result i32)))`, evil: "(drop (call $host (i32.const 8) (i32.const -1)))"},
-		{name: "sleep", comment: "sleeps for 146 years, a thousand times, and goes on", imports: wasi + `"poll_oneoff"` + function,
-			evil: "(memory.fill (i32.const 128) (i32.const 0) (i32.const 48))\n    (i32.store (i32.const 144) (i32.const 1))\n    (i64.store (i32.const 152) (i64.const 0x3fffffffffffffff))\n    (loop $l (drop (call $host (i32.const 128) (i32.const 192) (i32.const 1) (i32.const 240))) (local.set $x (i32.add (local.get $x) (i32.const 1))) (br_if $l (i32.lt_u (local.get $x) (i32.const 1000))))"},
-		{name: "poll-lies", comment: "poll_oneoff of -1 subscriptions, and of some beyond the memory, and goes on", imports: wasi + `"poll_oneoff"` + function,
-			evil: "(drop (call $host (i32.const 128) (i32.const 192) (i32.const 0) (i32.const 240)))\n    (drop (call $host (i32.const 128) (i32.const 192) (i32.const 1025) (i32.const 240)))\n    (drop (call $host (i32.const -8) (i32.const 192) (i32.const 1) (i32.const 240)))"},
-		{name: "poll-flood", comment: "poll_oneoff of -1 subscriptions for ever", imports: wasi + `"poll_oneoff"` + function,
-			evil: "(loop $l (drop (call $host (i32.const 128) (i32.const 192) (i32.const -1) (i32.const 240))) (br $l))"},
-		{name: "exit", comment: "proc_exit", imports: wasi + `"proc_exit" (func $host (param i32)))`, evil: "(call $host (i32.const 0))"},
-		{name: "abort", comment: "env.abort with addresses that are not there", imports: `(import "env" "abort" (func $host (param i32 i32 i32 i32)))`, evil: "(call $host (i32.const -1) (i32.const -1) (i32.const -1) (i32.const -1))"},
+// hosts are asked too much of.
+var hosts = []change{
+	{name: "log-flood", comment: "logs 100,000 lines", imports: `(import "foldrun_v1" "log" (func $log (param i32 i32 i32)))`,
+		evil: "(loop $l (call $log (i32.const 3) (i32.const 65536) (i32.const -1)) (call $log (i32.const 3) (i32.const 65536) (i32.const 64)) (local.set $x (i32.add (local.get $x) (i32.const 1))) (br_if $l (i32.lt_u (local.get $x) (i32.const 50000))))"},
+	{name: "write-flood", comment: "fd_write of 8,000 spans that are all of its memory, for ever", imports: wasi + `"fd_write"` + function,
+		evil: "(loop $f (i64.store (i32.add (i32.const 131072) (local.get $x)) (i64.const 0x4000000000000)) (local.set $x (i32.add (local.get $x) (i32.const 8))) (br_if $f (i32.lt_u (local.get $x) (i32.const 64000))))\n    (loop $l (drop (call $host (i32.const 1) (i32.const 131072) (i32.const 8000) (i32.const 16))) (br $l))"},
+	{name: "write-lies", comment: "fd_write of 2^32-1 spans, and of spans beyond the memory, and goes on", imports: wasi + `"fd_write"` + function,
+		evil: "(drop (call $host (i32.const 1) (i32.const 0) (i32.const -1) (i32.const 16)))\n    (i64.store (i32.const 0) (i64.const -1))\n    (drop (call $host (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 16)))\n    (drop (call $host (i32.const 1) (i32.const 0) (i32.const 0) (i32.const -1)))"},
+	{name: "random-flood", comment: "random_get of all of its memory, for ever", imports: wasi + `"random_get" (func $host (param i32 i32) (result i32)))`,
+		evil: "(loop $l (drop (call $host (i32.const 65536) (i32.const 196608))) (br $l))"},
+	{name: "random-lies", comment: "random_get of -1 bytes", imports: wasi + `"random_get" (func $host (param i32 i32) (result i32)))`, evil: "(drop (call $host (i32.const 8) (i32.const -1)))"},
+	{name: "sleep", comment: "sleeps for 146 years, a thousand times, and goes on", imports: wasi + `"poll_oneoff"` + function,
+		evil: "(memory.fill (i32.const 128) (i32.const 0) (i32.const 48))\n    (i32.store (i32.const 144) (i32.const 1))\n    (i64.store (i32.const 152) (i64.const 0x3fffffffffffffff))\n    (loop $l (drop (call $host (i32.const 128) (i32.const 192) (i32.const 1) (i32.const 240))) (local.set $x (i32.add (local.get $x) (i32.const 1))) (br_if $l (i32.lt_u (local.get $x) (i32.const 1000))))"},
+	{name: "poll-lies", comment: "poll_oneoff of -1 subscriptions, and of some beyond the memory, and goes on", imports: wasi + `"poll_oneoff"` + function,
+		evil: "(drop (call $host (i32.const 128) (i32.const 192) (i32.const 0) (i32.const 240)))\n    (drop (call $host (i32.const 128) (i32.const 192) (i32.const 1025) (i32.const 240)))\n    (drop (call $host (i32.const -8) (i32.const 192) (i32.const 1) (i32.const 240)))"},
+	{name: "poll-flood", comment: "poll_oneoff of -1 subscriptions for ever", imports: wasi + `"poll_oneoff"` + function,
+		evil: "(loop $l (drop (call $host (i32.const 128) (i32.const 192) (i32.const -1) (i32.const 240))) (br $l))"},
+	{name: "exit", comment: "proc_exit", imports: wasi + `"proc_exit" (func $host (param i32)))`, evil: "(call $host (i32.const 0))"},
+	{name: "abort", comment: "env.abort with addresses that are not there", imports: `(import "env" "abort" (func $host (param i32 i32 i32 i32)))`, evil: "(call $host (i32.const -1) (i32.const -1) (i32.const -1) (i32.const -1))"},
+}
 
-		{name: "buffer-unaligned", comment: "foldrun_buffer returns an address that is no multiple of 8, always", replace: map[string]string{"(i32.const 65536) (i32.gt_u": "(i32.const 65540) (i32.gt_u"}},
-		{name: "buffer-outside", comment: "foldrun_buffer returns an address beyond the memory, always", replace: map[string]string{"(i32.const 65536) (i32.gt_u": "(i32.const 0x7ffffff8) (i32.gt_u"}},
-		{name: "buffer-edge", comment: "foldrun_buffer returns an address with 8 bytes of memory behind it, always", replace: map[string]string{"(i32.const 65536) (i32.gt_u": "(i32.const 262136) (i32.gt_u"}},
-		{name: "buffer-moves", comment: "foldrun_buffer returns another address each time, which it may", more: "(global $at (mut i32) (i32.const 65536))",
-			replace: map[string]string{"(select (i32.const 0) (i32.const 65536) (i32.gt_u (local.get $min) (i32.const 163840)))": "(global.set $at (i32.xor (global.get $at) (i32.const 64)))\n    (global.get $at)"}},
-		{name: "buffer-small", comment: "foldrun_buffer has room for 500 bytes", replace: map[string]string{"(i32.const 163840)": "(i32.const 500)"}},
+// buffers are where they should not be.
+var buffers = []change{
+	{name: "buffer-unaligned", comment: "foldrun_buffer returns an address that is no multiple of 8, always", replace: map[string]string{"(i32.const 65536) (i32.gt_u": "(i32.const 65540) (i32.gt_u"}},
+	{name: "buffer-outside", comment: "foldrun_buffer returns an address beyond the memory, always", replace: map[string]string{"(i32.const 65536) (i32.gt_u": "(i32.const 0x7ffffff8) (i32.gt_u"}},
+	{name: "buffer-edge", comment: "foldrun_buffer returns an address with 8 bytes of memory behind it, always", replace: map[string]string{"(i32.const 65536) (i32.gt_u": "(i32.const 262136) (i32.gt_u"}},
+	{name: "buffer-moves", comment: "foldrun_buffer returns another address each time, which it may", more: "(global $at (mut i32) (i32.const 65536))",
+		replace: map[string]string{"(select (i32.const 0) (i32.const 65536) (i32.gt_u (local.get $min) (i32.const 163840)))": "(global.set $at (i32.xor (global.get $at) (i32.const 64)))\n    (global.get $at)"}},
+	{name: "buffer-small", comment: "foldrun_buffer has room for 500 bytes", replace: map[string]string{"(i32.const 163840)": "(i32.const 500)"}},
+}
 
-		{name: "output-entries", comment: "10,000 entries of one record", evil: "(loop $l (call $emit (i32.const 65536) (i32.const 4) (local.get $x) (i32.const 4)) (local.set $x (i32.add (local.get $x) (i32.const 1))) (br_if $l (i32.lt_u (local.get $x) (i32.const 10000))))",
-			replace: map[string]string{"(i32.const 65536) (i32.gt_u": "(i32.const 1048576) (i32.gt_u", `(memory (export "memory") 4)`: `(memory (export "memory") 32)`}},
-		{name: "output-bytes", comment: "1000 entries that all name the same 200 KiB", evil: "(loop $l (call $emit (i32.const 65536) (i32.const 4) (i32.const 0) (i32.const 200000)) (local.set $x (i32.add (local.get $x) (i32.const 1))) (br_if $l (i32.lt_u (local.get $x) (i32.const 1000))))"},
-		{name: "output-key", comment: "a key of 128 KiB", evil: "(call $emit (i32.const 0) (i32.const 131072) (i32.const 0) (i32.const 1))"},
-		{name: "output-value", comment: "a value of all memory, 2 MiB", evil: "(drop (memory.grow (i32.const 28)))\n    (call $emit (i32.const 0) (i32.const 1) (i32.const 0) (i32.const 0x200000))"},
-		{name: "output-index", comment: "an entry for index 65535", evil: "(i32.store16 (global.get $entry) (i32.const -1))\n    (call $emit (i32.const 0) (i32.const 1) (i32.const 0) (i32.const 1))\n    (i32.store16 (i32.sub (global.get $entry) (i32.const 32)) (i32.const -1))"},
-		{name: "overlap", comment: "key and value lie in the out frame's own tables and over each other, which they may", evil: "(call $emit (i32.const 4128) (i32.const 1) (i32.const 4128) (i32.const 2))"},
-		{name: "state", comment: "yields how often it was called, which is a bug that no single run shows", more: "(global $calls (mut i32) (i32.const 0))",
-			evil: "(global.set $calls (i32.add (global.get $calls) (i32.const 1)))\n    (i32.store (i32.const 0) (global.get $calls))\n    (call $emit (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 1))"},
-	}
+// outputs are too large, odd, or not the same twice.
+var outputs = []change{
+	{name: "output-entries", comment: "10,000 entries of one record", evil: "(loop $l (call $emit (i32.const 65536) (i32.const 4) (local.get $x) (i32.const 4)) (local.set $x (i32.add (local.get $x) (i32.const 1))) (br_if $l (i32.lt_u (local.get $x) (i32.const 10000))))",
+		replace: map[string]string{"(i32.const 65536) (i32.gt_u": "(i32.const 1048576) (i32.gt_u", `(memory (export "memory") 4)`: `(memory (export "memory") 32)`}},
+	{name: "output-bytes", comment: "1000 entries that all name the same 200 KiB", evil: "(loop $l (call $emit (i32.const 65536) (i32.const 4) (i32.const 0) (i32.const 200000)) (local.set $x (i32.add (local.get $x) (i32.const 1))) (br_if $l (i32.lt_u (local.get $x) (i32.const 1000))))"},
+	{name: "output-key", comment: "a key of 128 KiB", evil: "(call $emit (i32.const 0) (i32.const 131072) (i32.const 0) (i32.const 1))"},
+	{name: "output-value", comment: "a value of all memory, 2 MiB", evil: "(drop (memory.grow (i32.const 28)))\n    (call $emit (i32.const 0) (i32.const 1) (i32.const 0) (i32.const 0x200000))"},
+	{name: "output-index", comment: "an entry for index 65535", evil: "(i32.store16 (global.get $entry) (i32.const -1))\n    (call $emit (i32.const 0) (i32.const 1) (i32.const 0) (i32.const 1))\n    (i32.store16 (i32.sub (global.get $entry) (i32.const 32)) (i32.const -1))"},
+	{name: "overlap", comment: "key and value lie in the out frame's own tables and over each other, which they may", evil: "(call $emit (i32.const 4128) (i32.const 1) (i32.const 4128) (i32.const 2))"},
+	{name: "state", comment: "yields how often it was called, which is a bug that no single run shows", more: "(global $calls (mut i32) (i32.const 0))",
+		evil: "(global.set $calls (i32.add (global.get $calls) (i32.const 1)))\n    (i32.store (i32.const 0) (global.get $calls))\n    (call $emit (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 1))"},
+}
+
+func changes() []change {
+	all := slices.Concat(burns, traps, binaries, proposals, hosts, buffers, outputs)
 	for _, l := range frameLies {
 		all = append(all, change{name: l.name, comment: l.comment, lie: l.lie, answer: l.answer})
 	}

@@ -61,6 +61,13 @@ func transform(r *foldrun.Record, out *foldrun.Out) {
 }
 
 func do(verb string, r *foldrun.Record, out *foldrun.Out) {
+	if !emits(verb, r, out) && !breaks(verb, r, out) && !ends(verb, out) && !waits(verb, out) {
+		out.Emit(0, r.Key(), r.Value())
+	}
+}
+
+// emits yields, skips or refuses, as it is asked; false: that is no verb of it.
+func emits(verb string, r *foldrun.Record, out *foldrun.Out) bool {
 	switch verb {
 	case "record":
 		record(r, out)
@@ -104,7 +111,15 @@ func do(verb string, r *foldrun.Record, out *foldrun.Out) {
 		out.Skip()
 	case "log":
 		foldrun.Log(foldrun.Warn, "a line")
+	default:
+		return false
+	}
+	return true
+}
 
+// breaks panics, or does what Go does not allow; false: that is no verb of it.
+func breaks(verb string, r *foldrun.Record, out *foldrun.Out) bool {
+	switch verb {
 	case "panic string":
 		out.Emit(0, r.Key(), nil)
 		panic("text")
@@ -145,7 +160,15 @@ func do(verb string, r *foldrun.Record, out *foldrun.Out) {
 		out.EmitTTL(0, nil, nil, -1)
 	case "unknown index":
 		out.Emit(7, nil, nil)
+	default:
+		return false
+	}
+	return true
+}
 
+// ends does what a module should not, of which nothing comes back; false: that is no verb of it.
+func ends(verb string, out *foldrun.Out) bool {
+	switch verb {
 	case "exit":
 		os.Exit(3)
 	case "exit 0":
@@ -165,7 +188,15 @@ func do(verb string, r *foldrun.Record, out *foldrun.Out) {
 	case "goroutine":
 		go func() { panic("in a goroutine") }()
 		runtime.Gosched()
+	default:
+		return false
+	}
+	return true
+}
 
+// waits waits for what comes, or does not; false: that is no verb of it.
+func waits(verb string, out *foldrun.Out) bool {
+	switch verb {
 	case "sleep":
 		time.Sleep(time.Hour)
 		out.Emit(0, []byte("slept"), nil)
@@ -174,8 +205,9 @@ func do(verb string, r *foldrun.Record, out *foldrun.Out) {
 		go func() { c <- "received" }()
 		out.Emit(0, []byte(<-c), nil)
 	default:
-		out.Emit(0, r.Key(), r.Value())
+		return false
 	}
+	return true
 }
 
 var leaked [][]byte
