@@ -42,11 +42,7 @@ func get(c *cobra.Command, f *rowFlags, name string, texts []string) error {
 	if err != nil {
 		return err
 	}
-	r, err := f.scope()
-	if err != nil {
-		return err
-	}
-	who, err := f.open(c.Context(), c.ErrOrStderr())
+	r, who, err := f.begin(c, f.scope)
 	if err != nil {
 		return err
 	}

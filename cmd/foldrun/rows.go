@@ -97,6 +97,14 @@ func (f *rowFlags) scope() (client.Range, error) {
 	return r, nil
 }
 
+// begin returns what the flags say of the rows to read, as scope has it, and who is asked for them.
+func (f *rowFlags) begin(c *cobra.Command, scope func() (client.Range, error)) (r client.Range, who *client.Client, err error) {
+	if r, err = scope(); err == nil {
+		who, err = f.open(c.Context(), c.ErrOrStderr())
+	}
+	return r, who, err
+}
+
 // exclusive refuses two flags given together.
 func exclusive(c *cobra.Command, one, other string) error {
 	if c.Flags().Changed(one) && c.Flags().Changed(other) {

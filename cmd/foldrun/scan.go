@@ -88,11 +88,7 @@ func scan(c *cobra.Command, f *scanFlags, name string) error {
 		oneWay(c)); err != nil {
 		return err
 	}
-	r, err := f.scope()
-	if err != nil {
-		return err
-	}
-	who, err := f.open(c.Context(), c.ErrOrStderr())
+	r, who, err := f.begin(c, f.scope)
 	if err != nil {
 		return err
 	}

@@ -50,11 +50,7 @@ applied, and every row that it owns, in all indexes. With --source, show that of
 }
 
 func whySource(c *cobra.Command, f *rowFlags, fold string, source []byte) error {
-	r, err := f.scope()
-	if err != nil {
-		return err
-	}
-	who, err := f.open(c.Context(), c.ErrOrStderr())
+	r, who, err := f.begin(c, f.scope)
 	if err != nil {
 		return err
 	}
@@ -71,11 +67,7 @@ func whyKey(c *cobra.Command, f *rowFlags, name, text string) error {
 	if err != nil {
 		return err
 	}
-	r, err := f.scope()
-	if err != nil {
-		return err
-	}
-	who, err := f.open(c.Context(), c.ErrOrStderr())
+	r, who, err := f.begin(c, f.scope)
 	if err != nil {
 		return err
 	}

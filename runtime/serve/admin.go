@@ -92,78 +92,51 @@ func refused(err error) error {
 	return &fault{http.StatusConflict, codeRefused, err.Error(), hint.Of(err)}
 }
 
-func (a *admin) rebuild(r *http.Request, f Fold) (any, error) {
-	x, err := operatedFold(f)
+// An operation is an action on the way to a fold, and how that shows what became of it.
+type operation struct {
+	*http.Request
+	*params
+	fold  Fold
+	shows func(runtime.Status) bool
+}
+
+// have has the fold do something, and returns how it stands once it shows what became of that.
+func (o operation) have(do func(x operated) error) (any, error) {
+	x, err := operatedFold(o.fold)
 	if err == nil {
-		err = parse(r).done()
+		err = o.done()
 	}
 	if err == nil {
-		err = refused(x.Rebuild(r.Context()))
+		err = refused(do(x))
 	}
 	if err != nil {
 		return nil, err
 	}
-	return settled(r.Context(), x, builds), nil
+	return settled(o.Context(), x, o.shows), nil
+}
+
+func (a *admin) rebuild(r *http.Request, f Fold) (any, error) {
+	return operation{r, parse(r), f, builds}.have(func(x operated) error { return x.Rebuild(r.Context()) })
 }
 
 func (a *admin) resume(r *http.Request, f Fold) (any, error) {
 	p := parse(r)
 	accept := p.flag("accept_loss")
-	x, err := operatedFold(f)
-	if err == nil {
-		err = p.done()
-	}
-	if err == nil {
-		err = refused(x.Resume(r.Context(), accept))
-	}
-	if err != nil {
-		return nil, err
-	}
-	return settled(r.Context(), x, goesOn(x.Status().Seq)), nil
+	return operation{r, p, f, goesOn(f.Status().Seq)}.have(func(x operated) error { return x.Resume(r.Context(), accept) })
 }
 
 func (a *admin) pause(r *http.Request, f Fold) (any, error) {
-	x, err := operatedFold(f)
-	if err == nil {
-		err = parse(r).done()
-	}
-	if err == nil {
-		err = refused(x.Pause(r.Context()))
-	}
-	if err != nil {
-		return nil, err
-	}
-	return settled(r.Context(), x, isPaused), nil
+	return operation{r, parse(r), f, isPaused}.have(func(x operated) error { return x.Pause(r.Context()) })
 }
 
 func (a *admin) apply(r *http.Request, f Fold) (any, error) {
 	p := parse(r)
 	force := p.flag("force")
-	x, err := operatedFold(f)
-	if err == nil {
-		err = p.done()
-	}
-	if err == nil {
-		err = refused(x.Apply(r.Context(), force))
-	}
-	if err != nil {
-		return nil, err
-	}
-	return settled(r.Context(), x, applied), nil
+	return operation{r, p, f, applied}.have(func(x operated) error { return x.Apply(r.Context(), force) })
 }
 
 func (a *admin) rollback(r *http.Request, f Fold) (any, error) {
-	x, err := operatedFold(f)
-	if err == nil {
-		err = parse(r).done()
-	}
-	if err == nil {
-		err = refused(x.Rollback(r.Context()))
-	}
-	if err != nil {
-		return nil, err
-	}
-	return settled(r.Context(), x, standsStill), nil
+	return operation{r, parse(r), f, standsStill}.have(func(x operated) error { return x.Rollback(r.Context()) })
 }
 
 func (a *admin) repair(r *http.Request, f Fold) (any, error) {
