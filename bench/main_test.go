@@ -4,14 +4,11 @@ package bench
 import (
 	"context"
 	"flag"
-	"fmt"
 	"os"
-	"os/exec"
 	"slices"
 	"testing"
 
 	"github.com/foldrun/foldrun/runtime/rig"
-	"github.com/foldrun/foldrun/runtime/source"
 	"github.com/foldrun/foldrun/store"
 )
 
@@ -22,34 +19,17 @@ var (
 	synced  = flag.Int("synced", 10_000, "updates of one that is synced each time")
 )
 
-// brokerDir, set in the environment, makes the test binary a broker.
-const brokerDir = "FOLDRUN_BENCH_BROKER"
-
 func TestMain(m *testing.M) {
-	if dir := os.Getenv(brokerDir); dir != "" {
-		if err := rig.Serve(dir, os.Stdin, os.Stdout); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		return
-	}
+	rig.Became()
 	os.Exit(m.Run())
 }
 
 // startBroker starts a broker, and connects to it, until the test ends.
 func startBroker(tb testing.TB) (*rig.Broker, *rig.Server) {
 	tb.Helper()
-	c := exec.Command(os.Args[0])
-	c.Env = append(os.Environ(), brokerDir+"="+tb.TempDir())
-	c.Stderr = os.Stderr
-	b, err := rig.StartBroker(c, func(err error) { panic(err) })
+	b, s, end, err := rig.StartSelf(tb.TempDir())
 	must(tb, err)
-	s, err := rig.Connect(source.Target{URL: b.URL})
-	must(tb, err)
-	tb.Cleanup(func() {
-		s.Close()
-		must(tb, b.Stop())
-	})
+	tb.Cleanup(func() { must(tb, end()) })
 	return b, s
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"os/exec"
 	"testing"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -13,17 +12,8 @@ import (
 	"github.com/foldrun/foldrun/runtime/source"
 )
 
-// brokerDir, set in the environment, makes the test binary a broker.
-const brokerDir = "FOLDRUN_BENCH_BROKER"
-
 func TestMain(m *testing.M) {
-	if dir := os.Getenv(brokerDir); dir != "" {
-		if err := rig.Serve(dir, os.Stdin, os.Stdout); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		return
-	}
+	rig.Became()
 	if url := os.Getenv(victimOf); url != "" {
 		victim(url)
 		return
@@ -50,17 +40,9 @@ type broker struct {
 // startBroker starts a broker that ends with the test.
 func startBroker(tb testing.TB) *broker {
 	tb.Helper()
-	c := exec.Command(os.Args[0])
-	c.Env = append(os.Environ(), brokerDir+"="+tb.TempDir())
-	c.Stderr = os.Stderr
-	p, err := rig.StartBroker(c, func(err error) { panic(err) })
+	p, s, end, err := rig.StartSelf(tb.TempDir())
 	must(tb, err)
-	s, err := rig.Connect(source.Target{URL: p.URL})
-	must(tb, err)
-	tb.Cleanup(func() {
-		s.Close()
-		must(tb, p.Stop())
-	})
+	tb.Cleanup(func() { must(tb, end()) })
 	return &broker{p, s, p.URL, s.Conn, s.JS}
 }
 

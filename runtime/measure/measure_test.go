@@ -90,17 +90,8 @@ func TestMiddle(t *testing.T) {
 	}
 }
 
-// brokerDir, set in the environment, makes the test binary a broker.
-const brokerDir = "FOLDRUN_MEASURE_BROKER"
-
 func TestMain(m *testing.M) {
-	if dir := os.Getenv(brokerDir); dir != "" {
-		if err := rig.Serve(dir, os.Stdin, os.Stdout); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		return
-	}
+	rig.Became()
 	os.Exit(m.Run())
 }
 
@@ -110,8 +101,7 @@ func TestBrokerLost(t *testing.T) {
 	dir := t.TempDir()
 	figures, err := Run(t.Context(), Options{Dir: dir, Memory: 64 << 20, Updates: MinUpdates, Rounds: 1_000_000, Puts: 10, Reads: 100,
 		Broker: func(dir string) *exec.Cmd {
-			broker = exec.Command(os.Args[0])
-			broker.Env = append(os.Environ(), brokerDir+"="+dir)
+			broker = rig.Self(dir)
 			return broker
 		},
 		Tell: func(text string) {
