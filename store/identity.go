@@ -55,6 +55,11 @@ const (
 // canonical returns the bytes that are hashed and stored. Struct fields keep their order and maps are sorted.
 func (id Identity) canonical() ([]byte, error) {
 	id.Format = FormatVersion
+	return id.encode()
+}
+
+// encode is canonical of an identity as it was told, of another format maybe.
+func (id Identity) encode() ([]byte, error) {
 	b, err := json.Marshal(id)
 	if err != nil {
 		return nil, fmt.Errorf("store: identity of fold %s: %w", id.Fold, err)

@@ -45,9 +45,26 @@ func (k *checker) stores() {
 		}
 		k.store(name)
 	}
+	k.orphans(configured)
 	for _, name := range configured {
 		if k.kept[name].generation == "" && !slices.Contains(found, name) {
 			k.fact("fold %s: nothing is built yet", name)
+		}
+	}
+}
+
+// orphans warns of generations that nothing names.
+func (k *checker) orphans(configured []string) {
+	all, err := store.SurveyFolds(k.config.DataDir)
+	if err != nil {
+		k.problem(err)
+	}
+	for _, s := range all {
+		for _, e := range s.Entries {
+			if e.Standing == store.StandingOrphan && slices.Contains(configured, s.Fold) {
+				k.warn(hint.Error(fmt.Errorf("fold %s: generation %s, %s, is an orphan: %s", s.Fold, e.Name, sizeText(e.Bytes), e.Why),
+					"foldrun generations %s --remove %s, if it is not wanted", s.Fold, e.Name))
+			}
 		}
 	}
 }

@@ -24,6 +24,7 @@ var commands = []func() *cobra.Command{
 	runCommand,
 	checkCommand,
 	statusCommand,
+	generationsCommand,
 	getCommand,
 	scanCommand,
 	whyCommand,
