@@ -32,6 +32,7 @@ func (k changeKind) lives() bool { return k == changePut || k == changeFail }
 // change is what one update does to its source key.
 type change struct {
 	source span
+	record span // the record itself; with Identity.KeepSource
 	seq    uint64
 	time   int64
 	expiry int64
@@ -85,6 +86,10 @@ type Batch struct {
 	// Swept, if not 0, is when all source keys had been compared with the stream's, ns since 1970. Reset sets it to 0.
 	Swept int64
 
+	// Copy has the commit be part of building a store from the records that another one keeps: see Copying. Reset sets it to
+	// nil.
+	Copy *Copying
+
 	// Budget bounds quarantine; nil: only MaxHeld does. Reset sets it to nil.
 	Budget *Budget
 
@@ -103,7 +108,7 @@ func NewBatch(specs []IndexSpec) *Batch { return &Batch{specs: specs} }
 func (b *Batch) Reset() {
 	b.slab, b.changes, b.rows, b.failures = b.slab[:0], b.changes[:0], b.rows[:0], b.failures[:0]
 	b.MaxAge, b.Rewind, b.Retry, b.Halt, b.Budget = 0, false, false, false, nil
-	b.More, b.Swept = false, 0
+	b.More, b.Swept, b.Copy = false, 0, nil
 }
 
 // Expect readies b for so many source keys, and bytes of what it will hold, that it need not be copied while it grows.

@@ -34,8 +34,9 @@ type described struct {
 type Built struct {
 	At      time.Time     `json:"at"`
 	Took    time.Duration `json:"took_ns"`
-	Updates uint64        `json:"updates"` // folded
-	Bytes   int64         `json:"bytes"`   // of its files
+	Updates uint64        `json:"updates"`          // folded
+	Bytes   int64         `json:"bytes"`            // of its files
+	Copied  bool          `json:"copied,omitempty"` // of the records that another generation kept, not of the source
 }
 
 // describe writes the identity and the limits beside Pebble's files, unless they are there.

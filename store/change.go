@@ -36,6 +36,9 @@ func (db *DB) change(b *Batch, ch *change, due bool, state *State, done *Committ
 		db.diff(b, source, ch.seq, nil, state, done)
 	}
 	c.replace(source, found, live, state)
+	if db.id.KeepSource {
+		return c.putRecord(b, ch, found, live)
+	}
 	return nil
 }
 

@@ -11,7 +11,7 @@ import (
 
 // Problem is one disagreement that Check found.
 type Problem struct {
-	Kind   string // "row", "lineage", "quarantine", "expiry", "aging", "state", "key", or "damage" for a file that cannot be read
+	Kind   string // "row", "lineage", "quarantine", "record", "expiry", "aging", "state", "key", or "damage" for a file that cannot be read
 	Index  string // the index's name, where one is concerned
 	Key    []byte // the derived key, where one is concerned
 	Source []byte // the source key, where one is concerned
@@ -41,7 +41,7 @@ type Report struct {
 // MaxProblems bounds the problems that a report lists.
 const MaxProblems = 100
 
-// Check reads the whole store from one snapshot and reports every disagreement of rows, lineages, quarantine, expiry
+// Check reads the whole store from one snapshot and reports every disagreement of rows, lineages, quarantine, records, expiry
 // and aging queue, counts and digests. It returns an error only when it could not read.
 //
 // One pass over everything sums, from the rows and from the lineages apart, a hash of each (row, owner) pair; where
@@ -59,7 +59,7 @@ func (db *DB) Check() (*Report, error) {
 	}
 	defer v.Close()
 	c.v, c.report.State = v, *v.state
-	for _, pass := range []func() error{c.rows, c.lineages, c.quarantine, c.queues, c.strangers, c.sums, c.points} {
+	for _, pass := range []func() error{c.rows, c.lineages, c.quarantine, c.records, c.queues, c.strangers, c.sums, c.points} {
 		if err := pass(); err != nil {
 			if !IsDamage(err) {
 				return nil, fmt.Errorf("store: check: %w", err)
@@ -90,6 +90,7 @@ type checker struct {
 	heldPairs, heldKeys      Digest
 	queuedPairs, expiryPairs Digest
 	agesPairs, agingPairs    Digest
+	livePairs, recordPairs   Digest
 	heldCount, expiryCount   uint64
 	agingCount               uint64
 
@@ -196,6 +197,9 @@ func (c *checker) lineages() error {
 			return nil
 		}
 		c.live++
+		if c.v.db.id.KeepSource {
+			c.livePairs = c.livePairs.add(c.entry(source, l.seq, l.time, 0))
+		}
 		if l.flags&lineageQuarantined != 0 {
 			c.heldPairs = c.heldPairs.add(c.entry(source, l.seq, l.time, l.held))
 			if (l.kept != 0) != (len(l.rows) > 0) {
@@ -279,7 +283,7 @@ func (c *checker) queue(kind byte, name string, gone int64, n *uint64, pairs *Di
 // strangers names keys that this format does not have.
 func (c *checker) strangers() error {
 	var from []byte
-	for _, kind := range []byte{kindMeta, kindPoint, kindRow, kindLineage, kindQuarantine, kindExpiry, kindAging} {
+	for _, kind := range []byte{kindMeta, kindPoint, kindRow, kindLineage, kindQuarantine, kindExpiry, kindAging, kindRecord} {
 		if err := c.between(from, []byte{kind}, c.stranger); err != nil {
 			return err
 		}

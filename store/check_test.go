@@ -257,9 +257,14 @@ func TestCheckFinds(t *testing.T) {
 }
 
 func checkFinds(t *testing.T, history []step, wrecks []wreck) {
+	open := func(t *testing.T) *DB { return openBroken(t, options(vfs.NewMem()), twoIndexes...) }
+	checkFindsIn(t, open, history, wrecks)
+}
+
+func checkFindsIn(t *testing.T, open func(*testing.T) *DB, history []step, wrecks []wreck) {
 	for _, c := range wrecks {
 		t.Run(c.name, func(t *testing.T) {
-			db := openBroken(t, options(vfs.NewMem()), twoIndexes...)
+			db := open(t)
 			for _, s := range history {
 				if _, err := commitStep(db, s); err != nil {
 					t.Fatal(err)

@@ -201,7 +201,10 @@ func (db *DB) discard() {
 // checkCommit refuses what would break the order of commits.
 func (db *DB) checkCommit(b *Batch, pos Position) error {
 	cur := db.Ahead().Position()
-	next := (cur.Seq/PointEvery + 1) * PointEvery
+	next, upTo := (cur.Seq/PointEvery+1)*PointEvery, pos.Seq
+	if b.Copy != nil {
+		upTo = max(b.Copy.upTo(), db.Ahead().Rewound)
+	}
 	switch {
 	case b.Rewind && b.Len() > 0:
 		return fmt.Errorf("store: commit at %d changes source keys and moves the cursor back", pos.Seq)
@@ -214,7 +217,7 @@ func (db *DB) checkCommit(b *Batch, pos Position) error {
 		return fmt.Errorf("store: commit from %d to %d spans the point at %d", cur.Seq, pos.Seq, next)
 	}
 	for i := range b.changes {
-		if seq := b.changes[i].seq; seq > pos.Seq {
+		if seq := b.changes[i].seq; seq > upTo {
 			return fmt.Errorf("store: commit at %d of an update at %d", pos.Seq, seq)
 		}
 	}

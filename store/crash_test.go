@@ -71,7 +71,7 @@ func (c *camera) run(specs []IndexSpec) error {
 
 // drive is the life of a store: made, made current, written, closed and opened half-way, closed.
 func (c *camera) drive(o Options, specs []IndexSpec) error {
-	d, db, err := openStore(dataDir, o, specs)
+	d, db, err := openKeeping(dataDir, o, specs)
 	if err != nil {
 		return err
 	}
@@ -85,7 +85,7 @@ func (c *camera) drive(o Options, specs []IndexSpec) error {
 			if err := closeStore(d, db); err != nil {
 				return err
 			}
-			if d, db, err = openStore(dataDir, o, specs); err != nil {
+			if d, db, err = openKeeping(dataDir, o, specs); err != nil {
 				return err
 			}
 		}
@@ -150,7 +150,7 @@ func (c *camera) judge(i image) {
 }
 
 func (c *camera) verdict(i image) (held bool, err error) {
-	d, db, err := openStore(dataDir, options(i.fs), twoIndexes)
+	d, db, err := openKeeping(dataDir, options(i.fs), twoIndexes)
 	if err != nil {
 		return false, err
 	}

@@ -49,7 +49,12 @@ func (c *checker) sums() error {
 			return err
 		}
 	}
-	differ := c.rowPairs != c.ownedPairs || c.heldPairs != c.heldKeys || c.queuedPairs != c.expiryPairs || c.agesPairs != c.agingPairs
+	if c.livePairs != c.recordPairs {
+		if err := c.nameRecords(); err != nil {
+			return err
+		}
+	}
+	differ := c.livePairs != c.recordPairs || c.rowPairs != c.ownedPairs || c.heldPairs != c.heldKeys || c.queuedPairs != c.expiryPairs || c.agesPairs != c.agingPairs
 	if differ && c.report.Found == 0 {
 		c.problem(Problem{Kind: "state", Text: "lineages and what they own sum up differently, and no key shows where"})
 	}

@@ -19,6 +19,7 @@
 //	folds/NAME/GENERATION/module.wasm    the module that makes it
 //	folds/NAME/GENERATION/identity.json  its identity and limits, for who has not the lock: what counts is in the database
 //	folds/NAME/GENERATION/built.json     what it took to build it
+//	folds/NAME/GENERATION/copied         the generation of whose kept records it was begun with
 //	folds/NAME/GENERATION.gone/  one that is being removed
 //
 // and a database holds, one byte of kind first, integers big-endian in keys and little-endian in values:
@@ -31,6 +32,9 @@
 //	quarantine  0x30 source                                -> seq, time, code, message, module digest, update
 //	expiry      0x40 time u64, source                      -> ()    one a source key: the earliest of its times
 //	aging       0x42 time u64, source                      -> ()    the record's own time: the stream's MaxAge ends it
+//	record      0x50 source                                -> seq u64, time i64, expiry i64, the record as the runtime encodes it
+//
+// Only a store with Identity.KeepSource has records, and it has one for each lineage.
 //
 // esc doubles a zero byte to 0x00 0xff, so that keys of any bytes sort as themselves and end where 0x00 0x01 stands.
 // A key's prefix, in Pebble's sense, ends at that terminator: one bloom filter look-up answers for all claimants of a
@@ -41,6 +45,7 @@
 //   - the state's counts and digests are those of the rows, lineages, quarantine, expiry and aging queue that are there;
 //   - a source key is in quarantine when its lineage says so, with that seq, time and size (held); it then owns no rows,
 //     or those of the older record whose seq its lineage has (kept);
+//   - where records are kept, every lineage has its record, of its seq and time, and no other source key has one;
 //   - nothing in the expiry queue is due by the state's ExpiredTo, nothing in the aging queue by ExpiredTo - MaxAge;
 //   - while the state has a MaxAge, every record is in the aging queue that does not say of itself that it stays;
 //   - the state, its cursor included, was written by the batch, or the ingestion, that wrote the last of them.

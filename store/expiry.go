@@ -194,4 +194,7 @@ func (db *DB) dropDue(source []byte, state *State, done *Committed) {
 		db.diff(nil, source, 0, nil, state, done)
 	}
 	c.replace(source, true, live, state)
+	if db.id.KeepSource && !live {
+		c.dropRecord(source)
+	}
 }

@@ -43,6 +43,10 @@ type Identity struct {
 	Limits   map[string]int64 `json:"-"`     // beside the identity, see DB.Raise; by name, higher ones let more through
 	Meter    int              `json:"meter"` // version of the fuel meter; 0 = none
 	Indexes  []IndexSpec      `json:"indexes"`
+
+	// KeepSource has the store keep the record of each lineage, so that a generation can be built from them: see Record. It is
+	// part of the identity because a store that began without them has not all of them.
+	KeepSource bool `json:"keep_source,omitempty"`
 }
 
 // What a source key is.
@@ -136,6 +140,7 @@ func (id Identity) Changes(other Identity) (all []Change) {
 		if b, err := json.Marshal(x.Limits); err == nil {
 			m["limits"] = b
 		}
+		m["keep_source"] = strconv.AppendBool(nil, x.KeepSource)
 		return m
 	}
 	was, is := fields(id), fields(other)

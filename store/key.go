@@ -15,6 +15,7 @@ const (
 	kindQuarantine = 0x30
 	kindExpiry     = 0x40
 	kindAging      = 0x42
+	kindRecord     = 0x50
 )
 
 // rowHead is the length of a row key before the escaped derived key.
@@ -125,6 +126,8 @@ func appendLineageKey(dst, source []byte) []byte { return append(append(dst, kin
 func appendQuarantineKey(dst, source []byte) []byte {
 	return append(append(dst, kindQuarantine), source...)
 }
+
+func appendRecordKey(dst, source []byte) []byte { return append(append(dst, kindRecord), source...) }
 
 // appendQueueKey appends a key of the queue of a kind: expiry or aging.
 func appendQueueKey(dst []byte, kind byte, at int64, source []byte) []byte {

@@ -55,8 +55,14 @@ func commitStep(db *DB, s step) (Committed, error) {
 			if e.keeps {
 				b.Keep()
 			}
+			if db.id.KeepSource && !s.retry {
+				b.Record(e.raw())
+			}
 		default:
 			b.Put(source, e.seq, e.time, e.expiry)
+			if db.id.KeepSource && !s.retry {
+				b.Record(e.raw())
+			}
 			for _, x := range e.entries {
 				if err := b.Row(x.index, []byte(x.key), []byte(x.value), x.expiry); err != nil {
 					return Committed{}, err
@@ -70,16 +76,23 @@ func commitStep(db *DB, s step) (Committed, error) {
 	return db.Commit(b, s.pos, s.now)
 }
 
+// raw is the record of an event, as a caller might encode it.
+func (e *event) raw() []byte {
+	return fmt.Appendf(nil, "record %d of %s, %v", e.seq, e.source, e.entries)
+}
+
 // A world is what a store must hold: plain maps, under rules written apart from the store's.
 type world struct {
 	specs   []IndexSpec
 	pos     Position
 	clock   int64
 	maxAge  int64
+	swept   int64
 	records map[string]record
 }
 
 type record struct {
+	raw     string
 	seq     uint64
 	time    int64
 	expiry  int64
@@ -140,9 +153,9 @@ func (w *world) after(s step) (*world, Committed) {
 		if e.kind == changeRemove {
 			continue
 		}
-		r := record{seq: e.seq, time: e.time, expiry: e.expiry, failed: e.kind == changeFail, entries: map[place]entry{}}
+		r := record{raw: string(e.raw()), seq: e.seq, time: e.time, expiry: e.expiry, failed: e.kind == changeFail, entries: map[place]entry{}}
 		if s.retry {
-			r.expiry = was.expiry
+			r.expiry, r.raw = was.expiry, was.raw
 		}
 		if r.failed {
 			done.Failed += int(count(!gone(r)))
@@ -246,7 +259,7 @@ func (w *world) rows(index int, rg Range) (facts []string) {
 
 // state returns what the store must know of itself, its digests summed anew.
 func (w *world) state() State {
-	s := State{ExpiredTo: w.clock, MaxAge: w.maxAge, Indexes: make([]IndexState, len(w.specs))}
+	s := State{ExpiredTo: w.clock, MaxAge: w.maxAge, Swept: w.swept, Indexes: make([]IndexState, len(w.specs))}
 	if w.pos.Seq > 0 {
 		s.Positions = []Position{w.pos}
 	}
@@ -313,7 +326,26 @@ func (w *world) compare(db *DB) error {
 			return fmt.Errorf("keys of index %s: %w", w.specs[i].Name, err)
 		}
 	}
-	return w.compareHeld(v)
+	return errors.Join(w.compareHeld(v), w.compareRecords(v))
+}
+
+// compareRecords compares the records that are kept.
+func (w *world) compareRecords(v *View) error {
+	var got, want []string
+	text := func(source string, seq uint64, time, expiry int64, raw string) string {
+		return fmt.Sprintf("%q %d %d %d %s", source, seq, time, expiry, raw)
+	}
+	err := v.Records(nil, func(r Record) bool {
+		got = append(got, text(string(r.Source), r.Seq, r.Time, r.Expiry, string(r.Bytes)))
+		return true
+	})
+	for source, r := range w.records {
+		if v.db.id.KeepSource {
+			want = append(want, text(source, r.seq, r.time, r.expiry, r.raw))
+		}
+	}
+	slices.Sort(want)
+	return errors.Join(err, same2(got, want))
 }
 
 // compareKeys compares the keys of an index, read in both directions.

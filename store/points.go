@@ -3,6 +3,11 @@ package store
 // advance moves the cursor of state to pos and stages the points that it passes.
 func (db *DB) advance(b *Batch, state *State, pos Position) {
 	was := state.Position()
+	if b.Copy != nil {
+		b.Copy.advance(state)
+		db.commit.stage.dropPoints = b.Copy.Last
+		return
+	}
 	state.Positions = []Position{pos}
 	if b.Rewind {
 		state.Rewound = max(state.Rewound, was.Seq)

@@ -7,13 +7,17 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
+// eitherWay opens a store that keeps no records, or one that does.
+var eitherWay = []func(string, Options, []IndexSpec) (*Dir, *DB, error){openStore, openKeeping}
+
 // TestRandom commits made-up histories and compares the whole store with plain maps after each commit.
 func TestRandom(t *testing.T) {
 	rng := seeded(t)
-	for range 30 {
+	for round := range 30 {
+		open := eitherWay[round%2]
 		st := style{steps: 40, sources: 1 + rng.IntN(12), events: 1 + rng.IntN(12), value: []int{2, 300}[rng.IntN(2)], points: true}
 		w, fs := newWorld(twoIndexes), vfs.NewMem()
-		d, db, err := openStore(dataDir, options(fs), twoIndexes)
+		d, db, err := open(dataDir, options(fs), twoIndexes)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -31,7 +35,7 @@ func TestRandom(t *testing.T) {
 				if err := closeStore(d, db); err != nil {
 					t.Fatal(err)
 				}
-				if d, db, err = openStore(dataDir, options(fs), twoIndexes); err != nil {
+				if d, db, err = open(dataDir, options(fs), twoIndexes); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -53,11 +57,12 @@ func TestRandom(t *testing.T) {
 func TestWaiting(t *testing.T) {
 	rng := seeded(t)
 	waited, stored := 0, 0
-	for range 30 {
+	for round := range 30 {
+		open := eitherWay[round%2]
 		st := style{steps: 60, sources: 1 + rng.IntN(30), events: 1 + rng.IntN(12), value: []int{2, 300, 2000}[rng.IntN(3)], points: true}
 		h := wait(rng, history(rng, st))
 		at, fs := replay(twoIndexes, h), vfs.NewMem()
-		d, db, err := openStore(dataDir, options(fs), twoIndexes)
+		d, db, err := open(dataDir, options(fs), twoIndexes)
 		ok(t, err)
 		w := at[0]
 		for i := 0; i < len(h); i++ {
@@ -73,7 +78,7 @@ func TestWaiting(t *testing.T) {
 			waited += int(count(db.Waiting()))
 			if rng.IntN(20) == 0 {
 				ok(t, closeStore(d, db))
-				d, db, err = openStore(dataDir, options(fs), twoIndexes)
+				d, db, err = open(dataDir, options(fs), twoIndexes)
 				ok(t, err)
 				seq := db.State().Position().Seq
 				w = at[seq]

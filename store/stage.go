@@ -16,6 +16,7 @@ const (
 	listHeld
 	listExpiry
 	listAging
+	listRecord
 	lists
 )
 

@@ -74,11 +74,20 @@ func openBroken(t testing.TB, o Options, specs ...IndexSpec) *DB {
 
 // openStore opens a directory and the fold f in it.
 func openStore(path string, o Options, specs []IndexSpec) (*Dir, *DB, error) {
+	return openFold(path, o, Identity{Fold: "f", Indexes: specs})
+}
+
+// openKeeping opens a store that keeps records.
+func openKeeping(path string, o Options, specs []IndexSpec) (*Dir, *DB, error) {
+	return openFold(path, o, Identity{Fold: "f", Indexes: specs, KeepSource: true})
+}
+
+func openFold(path string, o Options, id Identity) (*Dir, *DB, error) {
 	d, err := OpenDir(path, o)
 	if err != nil {
 		return nil, nil, err
 	}
-	db, err := d.Create(Identity{Fold: "f", Indexes: specs})
+	db, err := d.Create(id)
 	if err != nil {
 		d.Close()
 		return nil, nil, err
