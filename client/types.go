@@ -80,7 +80,7 @@ type Status struct {
 // FoldStatus is what a fold knows of itself.
 type FoldStatus struct {
 	Name        string          `json:"name"`
-	State       string          `json:"state"`          // "starting", "catching up", "following", "waiting", "rebuilding", "held", "paused", "stopped"
+	State       string          `json:"state"`          // "starting", "catching up", "following", "waiting", "rebuilding", "held", "paused", "stopped"; of a build also "copying", "queued"
 	Code        string          `json:"code,omitempty"` // why it waits or stopped, stable
 	Reason      string          `json:"reason,omitempty"`
 	Hint        string          `json:"hint,omitempty"`

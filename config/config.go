@@ -118,6 +118,7 @@ type Source struct {
 	Filter  string // one server-side filter: below the bucket's keys, or of the stream's subjects; default ">"
 	Keying  string // "subject" (default) or, of a stream, "message"
 	OnEvict string // "remove" (default) or "keep"
+	Keep    bool   // keep_source: the store keeps the records; default false
 }
 
 // A Module is where the wasm comes from. Exactly one of Path and Object is set.

@@ -150,6 +150,7 @@ func (f *file) readSource(t *table, s *Source) {
 	t.text("filter", &s.Filter, filterRule)
 	t.enum("keying", &s.Keying, "subject", "message")
 	t.enum("on_evict", &s.OnEvict, "remove", "keep")
+	t.flag("keep_source", &s.Keep)
 	t.done()
 	f.checkConnection(t, s.NATS)
 }

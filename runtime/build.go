@@ -15,7 +15,7 @@ func (s *supervisor) begin(cause *Stop) error {
 		if err := s.guarded(cause); err != nil {
 			return err
 		}
-		if s.opt.OnEvict == evictKeep && !s.accepts(foundCreated(cause)) {
+		if s.opt.OnEvict == evictKeep && !s.accepts(foundCreated(cause)) && s.keptSource(cause) == nil {
 			return &Stop{cause.Code, hint.Error(cause.Err, "with on_evict = \"keep\" rows that the stream no longer holds would be lost: "+
 				"foldrun resume %s --accept-loss builds the fold anew from what the stream holds", s.opt.Name)}
 		}
@@ -78,7 +78,7 @@ func (s *supervisor) returns() bool {
 func (s *supervisor) build(ctx context.Context) error {
 	s.want = false
 	g, err := s.openNext(ctx)
-	if !s.returns() && (store.IsDamage(err) || errors.Is(err, store.ErrLimits)) { // what an earlier run left of it
+	if !s.returns() && (store.IsDamage(err) || errors.Is(err, store.ErrLimits) || errors.Is(err, errPartial)) { // what an earlier run left of it
 		err = s.dir.Finish(s.opt.Name)
 		if err == nil {
 			g, err = s.openNext(ctx)
@@ -107,8 +107,19 @@ func (s *supervisor) openNext(ctx context.Context) (*follower, error) {
 	if err := db.KeepModule(s.opt.Wasm); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
-	return s.follower(db, true), nil
+	g := s.follower(db, true)
+	g.from = s.keptSource(s.cause)
+	switch begun := db.State().Position().Stream != ""; {
+	case g.from == nil && db.Partial():
+		return nil, errors.Join(errPartial, db.Close())
+	case g.from != nil && begun && db.CopiedFrom() != g.from.Generation():
+		g.from = nil // it was built of the stream
+	}
+	return g, nil
 }
+
+// errPartial says that a build began with records that cannot be had any more.
+var errPartial = errors.New("runtime: part of what an earlier run built is of records that cannot be read now")
 
 // prepare returns the generation that is to be built, and notes it in NEXT if none is yet: a build that waits for that of
 // another fold survives a restart too.
@@ -146,6 +157,9 @@ func (s *supervisor) failed(ctx context.Context, err error) error {
 	if err == nil || ctx.Err() != nil {
 		return nil
 	}
+	if errors.Is(err, errRecords) && s.building.follower != nil {
+		return s.fromSource(err)
+	}
 	code, text := Describe(err)
 	s.release()
 	s.log.Error("build stopped", "code", code, "err", text, "hint", HintOf(err))
@@ -164,6 +178,20 @@ func (s *supervisor) failed(ctx context.Context, err error) error {
 	held := &Stop{code, hint.Error(ofStream{fmt.Errorf("the build of the next generation stopped, %s: %s", still, text), foundCreated(err)}, "%s", HintOf(err))}
 	s.set(func() { s.next, s.held = nil, held })
 	return nil
+}
+
+// fromSource begins a build anew, from the source, whose records could not be read where they are kept.
+func (s *supervisor) fromSource(err error) error {
+	s.unreadable = true
+	s.log.Warn("built anew from the source", "err", err)
+	if err := s.drop(); err != nil {
+		return &Stop{CodeStore, err}
+	}
+	refused, failed := s.attempt(s.cause)
+	if refused != nil {
+		s.set(func() { s.held = refused })
+	}
+	return failed
 }
 
 // change makes the generation that was built the one that serves. The one that was replaced is kept as the way back, or
@@ -213,7 +241,7 @@ func (s *supervisor) discard(old *follower) {
 	s.later(func() {
 		defer s.removing.Store(false)
 		shut()
-		if err := s.dir.Finish(s.opt.Name); err != nil {
+		if err := s.dir.Finish(s.name); err != nil {
 			s.log.Warn("replaced generation not removed: the next start does it", "err", err)
 		}
 	})

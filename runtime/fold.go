@@ -25,6 +25,7 @@ type FoldOptions struct {
 	OnError    string                      // one of the OnError… constants; default OnErrorQuarantine
 	Budget     *store.Budget               // bounds quarantine; default 1 % of the live source keys, at least 100
 	OnEvict    string                      // "remove", "keep"
+	KeepSource bool                        // the store keeps the records of the source, and a build reads them there
 	OnDiverged Divergence                  // what is done when the stream holds another history; default DivergedRebuild
 	Rollback   time.Duration               // how long a generation that an upgrade replaced is kept as the way back; 0 = not at all
 	Upgrade    Upgrade                     // what is done when the generation that serves has another identity; default UpgradeAuto

@@ -23,6 +23,11 @@ type follower struct {
 	heldAt  atomic.Int64   // when everything was folded last before what is under way now, by the server's clock, ns since 1970
 	noted   bool           // what it took to build it is written down; owned by the supervisor
 	retries sync.WaitGroup // under way: see Fold.Retry
+	from    *store.DB      // of the records that it is built from, nil where that is the source; owned by the supervisor until it runs
+	resync  atomic.Bool    // from holds what the source does not any more, and the generation neither: see lost
+	sweptOf atomic.Int64   // when the source keys of from had been compared with the stream's, as they were copied
+	copying atomic.Bool    // records are being copied from from
+	copied  atomic.Bool    // it was begun with records from from
 	over    bool           // quarantine was over the budget that the operator lifted; owned by the committer
 
 	// guarded by Fold.mu
@@ -43,16 +48,6 @@ func (f *Fold) follower(db *store.DB, build bool) *follower {
 
 // run follows the source into the generation until ctx is done, then finishes what was read. It returns nil then.
 func (g *follower) run(ctx context.Context) error {
-	o := g.opt.Source
-	o.Due = g.due
-	src, err := source.Open(ctx, g.opt.Conn, o)
-	if err != nil {
-		if ctx.Err() != nil {
-			return nil
-		}
-		return err
-	}
-	g.set(func() { g.src = src })
 	workers, err := g.workers(ctx)
 	if err != nil {
 		return &Stop{CodeModule, fmt.Errorf("fold %s: %w", g.opt.Name, err)}
@@ -62,6 +57,32 @@ func (g *follower) run(ctx context.Context) error {
 			t.worker.Close(context.WithoutCancel(ctx))
 		}
 	}()
+	if err := g.copyRecords(ctx, workers); err != nil || ctx.Err() != nil {
+		return err
+	}
+	return g.follow(ctx, workers)
+}
+
+// sourceOptions say how the source is read. Where the store keeps the records, they are in what a batch yields too: it is
+// smaller, so that both fit what memory a batch has.
+func (g *follower) sourceOptions() source.Options {
+	o := g.opt.Source
+	if g.opt.KeepSource {
+		o.BatchBytes = o.BatchBytes * 2 / 3
+	}
+	o.Due = g.due
+	return o
+}
+
+func (g *follower) follow(ctx context.Context, workers []*transformer) error {
+	src, err := source.Open(ctx, g.opt.Conn, g.sourceOptions())
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return err
+	}
+	g.set(func() { g.src = src })
 	ctx, done := context.WithCancel(ctx)
 	var beside sync.WaitGroup
 	beside.Go(func() { g.syncSeconds(ctx) })
@@ -69,7 +90,7 @@ func (g *follower) run(ctx context.Context) error {
 	defer g.retries.Wait()
 	defer done()
 	p := &pipeline{fold: g, db: g.db, pipe: source.NewPipe(g.opt.Batches), aside: make(chan *aside), over: make(chan struct{})}
-	p.sweeper = newSweeper(p, src)
+	p.read, p.sweeper = p.feed, newSweeper(p, src)
 	g.set(func() { g.sweeper, g.alive = p.sweeper, ctx })
 	defer g.set(func() { g.sweeper = nil })
 	at := g.db.State().Position()
@@ -118,6 +139,14 @@ func (g *follower) caughtUp() bool {
 	return st.CaughtUp && st.State == source.StateReading && g.db.State().Position().Seq >= st.Seq
 }
 
+// isAway says whether the source is opened, and NATS away.
+func (g *follower) isAway() bool {
+	g.mu.Lock()
+	src := g.src
+	g.mu.Unlock()
+	return src != nil && !src.Status().Connected
+}
+
 // due says whether anything expires at now, or would have to be judged anew, under the stream's MaxAge.
 func (g *follower) due(now, maxAge int64) bool {
 	if g.guards.off(guardClock) {
@@ -141,7 +170,7 @@ func (g *follower) workers(ctx context.Context) ([]*transformer, error) {
 
 func (g *follower) transformer() *transformer {
 	return &transformer{worker: g.module.Worker(), module: g.module.Digest(), wantsDelete: g.module.Manifest().WantsDelete(),
-		byMessage: g.opt.Source.KeyingMessage, keep: g.opt.OnEvict == evictKeep, keepsGood: g.opt.OnError == OnErrorKeep,
+		byMessage: g.opt.Source.KeyingMessage, keep: g.opt.OnEvict == evictKeep, keepsGood: g.opt.OnError == OnErrorKeep, keepsSource: g.opt.KeepSource,
 		removed: map[int32]bool{}, limit: 2 * g.opt.Source.BatchBytes, guards: g.guards}
 }
 

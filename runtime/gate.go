@@ -14,7 +14,7 @@ import (
 // what serves; a rollback needs no gate. Else the fold holds: the old generation serves on until the new one has as much, or an operator decides.
 func (s *supervisor) gate(ctx context.Context) error {
 	g := s.next
-	if s.building.ended == nil || !g.caughtUp() {
+	if s.building.ended == nil || !g.caughtUp() && !s.asFar(g) {
 		return nil
 	}
 	if s.id.Has(g.db.Generation()) && !s.accepts(g.db.State().Position().Created) && s.cur != nil {
@@ -23,7 +23,48 @@ func (s *supervisor) gate(ctx context.Context) error {
 			return nil
 		}
 	}
+	if s.lacks(ctx, g) {
+		return nil
+	}
 	return s.change(ctx)
+}
+
+// asFar says whether a generation that was built from kept records is where the one that serves is, while NATS is away and
+// neither can go on.
+func (s *supervisor) asFar(g *follower) bool {
+	if g.from == nil || s.cur == nil || s.cur.db != g.from || g.copying.Load() || !g.isAway() {
+		return false
+	}
+	is, was := g.db.State().Position(), g.from.State().Position()
+	return is.Stream != "" && is.Seq == was.Seq && is.Created == was.Created
+}
+
+// lacks says whether what was built of kept records lacks some that only what serves still has, or has some that a sweep removed
+// there meanwhile, or that cannot be said yet. It is brought up to what serves then.
+func (s *supervisor) lacks(ctx context.Context, g *follower) bool {
+	if g.from == nil || s.serving.ended == nil { // what stands still is as it was copied
+		return false
+	}
+	again := g.from.State().Swept > max(g.sweptOf.Load(), g.db.State().Swept)
+	if !again && s.opt.OnEvict == evictKeep {
+		lacks, err := lost(g.from, g.db)
+		switch {
+		case errors.Is(err, errSooner):
+			return true
+		case err != nil:
+			s.log.Warn("what was built is not compared with what serves", "err", err)
+			return !store.IsDamage(err)
+		}
+		again = lacks
+	}
+	if !again {
+		return false
+	}
+	s.log.Info("what serves is another than was copied", "generation", g.db.Generation())
+	s.building.halt()
+	g.resync.Store(true)
+	s.building = follow(ctx, g)
+	return true
 }
 
 // hold notes why what was built does not serve. It is news when it begins.

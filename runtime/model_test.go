@@ -22,6 +22,7 @@ type trial struct {
 	tamper func(*source.Batch)
 
 	policy policy
+	option func(*FoldOptions) // if not nil: changes what a start is configured with
 
 	starts, abandoned int
 	inFlight          int32
@@ -51,6 +52,9 @@ func (x *trial) start() *runner {
 	}
 	sync := []store.Sync{store.SyncAlways, store.SyncSecond, store.SyncNever}[x.rng.IntN(3)]
 	o.OnError, o.Budget = x.policy.onError, x.policy.budget
+	if x.option != nil {
+		x.option(&o)
+	}
 	dir := openDir(x.t, x.path, store.Options{Sync: sync})
 	f := must(NewFold(x.t.Context(), dir, o))(x.t)
 	f.tamper = x.tamper
@@ -113,6 +117,9 @@ func (x *trial) round() differences {
 		r = x.start()
 	}
 	<-changed
+	if x.option != nil {
+		r.await("the generation that is configured", func(st Status) bool { return r.id.Has(st.Generation) && st.Build == nil })
+	}
 	r, last, clock := x.arrive(r)
 	if x.tamper == nil { // what vanished without a word is found by a sweep, which finds nothing else
 		swept := r.sweep(true)

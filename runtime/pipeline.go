@@ -45,7 +45,9 @@ type pipeline struct {
 	aside   chan *aside   // to the committer: what the host infers
 	over    chan struct{} // closed when the committer takes no more
 	watch   atomic.Pointer[watch]
-	sweeper *sweeper
+	read    func(context.Context) error // hands batches to pipe until its context is done, or all is read
+	sweeper *sweeper                    // nil where the updates are not the stream's
+	copies  *store.Copying              // the updates are records that another store keeps
 
 	empty   *store.Batch // owned by the committer
 	waiting time.Time    // since when commits wait to be stored; owned by the committer
@@ -84,11 +86,13 @@ func (p *pipeline) run(ctx context.Context, workers []*transformer) error {
 	read := make(chan struct{}) // closed when the source has handed on its last batch
 	all.Go(func() {
 		defer close(read)
-		p.stage(reading, "pull", func(ctx context.Context) { sourceErr = p.feed(ctx) })
+		p.stage(reading, "pull", func(ctx context.Context) { sourceErr = p.read(ctx) })
 		stop(sourceErr)
 	})
 	all.Go(func() { p.dispatch(read) })
-	all.Go(func() { p.sweeper.run(reading) })
+	if p.sweeper != nil {
+		all.Go(func() { p.sweeper.run(reading) })
+	}
 	// What was read is finished even when ctx is done, if that does not take long: it comes again after the restart.
 	working, abandon := context.WithCancel(context.WithoutCancel(ctx))
 	defer abandon()
@@ -153,7 +157,7 @@ func (p *pipeline) launch(b *source.Batch) {
 		p.fold.tamper(b)
 	}
 	flying := p.flying.Add(1)
-	if flying == 1 {
+	if flying == 1 && p.sweeper != nil {
 		p.fold.heldAt.Store(nanos(p.sweeper.src.Status().CaughtUpAt))
 	}
 	p.fold.counts.inFlight(flying)
@@ -221,10 +225,27 @@ func (p *pipeline) settle(ctx context.Context) error {
 
 // mayWait says whether a commit that brings the cursor to seq may wait for those that follow it.
 func (p *pipeline) mayWait(seq uint64) bool {
-	if p.sweeper == nil || p.db.Waiting() && time.Since(p.waiting) > mostWait {
+	if p.db.Waiting() && time.Since(p.waiting) > mostWait {
 		return false
 	}
+	if p.sweeper == nil {
+		return p.copies != nil
+	}
 	return p.sweeper.src.LastSeq() >= seq+p.fold.farBehind
+}
+
+// hand gives an aside to the committer, and waits until it is stored.
+func (p *pipeline) hand(ctx context.Context, a *aside) error {
+	a.done = make(chan struct{})
+	select {
+	case p.aside <- a:
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-p.over:
+		return store.ErrClosed
+	}
+	<-a.done
+	return a.err
 }
 
 // beside stores what the host inferred, after what waits: it is inferred from what is stored, or from more.
@@ -237,7 +258,7 @@ func (p *pipeline) beside(ctx context.Context, a *aside) error {
 		return nil
 	}
 	s := p.db.State()
-	a.batch.MaxAge = s.MaxAge
+	a.batch.MaxAge, a.batch.Copy = s.MaxAge, p.copies
 	x := part{batch: a.batch, pos: s.Position()}
 	if a.to != nil {
 		x.batch.Rewind, x.pos = true, *a.to
@@ -259,6 +280,9 @@ func (p *pipeline) batch(ctx context.Context, s *slot) error {
 				w.touched = true
 			}
 			x.batch.More = p.mayWait(x.pos.Seq)
+			if p.copies != nil {
+				x.batch.Copy, x.pos, x.clock = p.copies, p.db.Ahead().Position(), p.copies.From.ExpiredTo
+			}
 			if _, err = p.store(ctx, x); err == nil && len(x.codes) > 0 {
 				p.fold.counts.failed(x.codes)
 			}

@@ -34,6 +34,7 @@ type standing struct {
 	back     bool           // an operator went back from what is configured
 	underway bool           // a build that an earlier run began goes on
 	accepted bool           // an operator accepts the loss of rows
+	kept     bool           // what is built reads the records that the generation which serves keeps
 }
 
 // act says what a start does with a fold: the one place that decides it, for the fold and for who asks before.
@@ -52,7 +53,7 @@ func (r *recipe) act(s standing) Act {
 		return ActRolledBack
 	case r.opt.Upgrade == UpgradeManual && !s.underway:
 		return ActWait
-	case r.opt.OnEvict == evictKeep && !s.accepted:
+	case r.opt.OnEvict == evictKeep && !s.accepted && !s.kept:
 		return ActStop
 	case s.underway:
 		return ActContinue
@@ -85,6 +86,7 @@ type Plan struct {
 	Configured store.Identity // what is to be
 	Why        error          // what is configured is not what serves; nil where it is, or will be without a build
 	Will       string         // the generation that would serve in the end
+	Kept       bool           // a build reads the records that the generation which serves keeps, not the stream
 	Changes    []store.Change // of the identity, with the limits
 	Old, New   abi.Manifest   // of the modules; the old one's is the zero value where it is not known
 }
@@ -102,7 +104,8 @@ func PlanFold(ctx context.Context, peek store.Peek, o FoldOptions) (p Plan, err 
 		return p, &Stop{CodeStore, err}
 	}
 	underway := r.goesOn(peek.Next, peek.Current, back)
-	p.Act = r.act(standing{current: peek.Current, identity: peek.Identity, back: back, underway: underway})
+	kept := peek.Current != "" && r.copies(peek.Identity)
+	p.Act = r.act(standing{current: peek.Current, identity: peek.Identity, back: back, underway: underway, kept: kept})
 	if p.New, _, err = abi.ReadManifest(o.Wasm); err != nil {
 		return p, &Stop{CodeModule, err}
 	}
@@ -114,8 +117,9 @@ func PlanFold(ctx context.Context, peek store.Peek, o FoldOptions) (p Plan, err 
 	}
 	switch p.Act {
 	case ActContinue:
-		p.Will = peek.Next.Generation
+		p.Will, p.Kept = peek.Next.Generation, kept
 	case ActFirst, ActBuild, ActWait, ActStop, ActRolledBack:
+		p.Kept = kept
 		if p.Will, err = peek.Vacant(r.id); err != nil {
 			return p, &Stop{CodeStore, err}
 		}
@@ -133,9 +137,9 @@ func PlanFold(ctx context.Context, peek store.Peek, o FoldOptions) (p Plan, err 
 }
 
 // Estimate returns how long a build would take, of a stream that holds so many messages, as fast as the last one went: 0
-// where that is not known.
+// where that is not known. One that reads kept records takes no longer than one that read the stream.
 func (p *Plan) Estimate(messages uint64) time.Duration {
-	if p.Built.Updates == 0 {
+	if p.Built.Updates == 0 || p.Built.Copied && !p.Kept {
 		return 0
 	}
 	return time.Duration(float64(p.Built.Took) / float64(p.Built.Updates) * float64(messages))
@@ -152,7 +156,7 @@ func (g *follower) noteBuilt() {
 	if updates == 0 {
 		return
 	}
-	if err := g.db.KeepBuilt(store.Built{At: time.Now().UTC(), Took: took, Updates: updates}); err != nil {
+	if err := g.db.KeepBuilt(store.Built{At: time.Now().UTC(), Took: took, Updates: updates, Copied: g.copied.Load()}); err != nil {
 		g.log.Warn("what the build took is not written down", "err", err)
 	}
 }

@@ -74,8 +74,7 @@ func divergence(err error) *source.Stop {
 	if !errors.As(err, &stop) {
 		return nil
 	}
-	switch stop.Code {
-	case source.CodeRewound, source.CodeDiverged, source.CodeRecreated:
+	if isDivergence(stop.Code) {
 		return stop
 	}
 	return nil

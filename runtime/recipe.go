@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/foldrun/foldrun/abi"
 	"github.com/foldrun/foldrun/hint"
 	"github.com/foldrun/foldrun/runtime/plugin"
 	"github.com/foldrun/foldrun/store"
@@ -88,6 +89,7 @@ func (r *recipe) identity() (store.Identity, error) {
 		Fold: o.Name, Module: r.module.Digest(), Manifest: meaning, Config: config,
 		Stream: stream, Domain: o.Source.Domain, Filter: filter, Keying: keying,
 		OnEvict: orElse(o.OnEvict, "remove"), OnError: orElse(o.OnError, OnErrorQuarantine), Limits: r.module.Limits(), Meter: plugin.Meter,
+		KeepSource: o.KeepSource,
 	}
 	for name := range o.Collisions {
 		if !slices.Contains(m.Indexes, name) {
@@ -98,6 +100,12 @@ func (r *recipe) identity() (store.Identity, error) {
 		id.Indexes = append(id.Indexes, store.IndexSpec{Name: name, Collisions: store.Collisions(orElse(string(o.Collisions[name]), string(store.All)))})
 	}
 	return id, nil
+}
+
+// wantsDelete says whether the module of a generation is shown deletes.
+func wantsDelete(id store.Identity) bool {
+	var meaning string
+	return json.Unmarshal(id.Manifest, &meaning) == nil && strings.Contains("\n"+meaning, fmt.Sprintf("\nwant %q\n", abi.WantDelete))
 }
 
 // kept returns the recipe of a generation that another module or configuration made: with the module that is kept beside
@@ -114,6 +122,7 @@ func (f *Fold) kept(ctx context.Context, db *store.DB) (r recipe, err error) {
 		o.Source.Bucket, o.Source.Stream = strings.TrimPrefix(id.Stream, bucketStream), ""
 	}
 	o.Source.KeyingMessage = id.Keying == store.KeyingMessage
+	o.KeepSource = id.KeepSource
 	o.OnEvict, o.OnError, o.Collisions = id.OnEvict, id.OnError, map[string]store.Collisions{}
 	for _, x := range id.Indexes {
 		o.Collisions[x.Name] = x.Collisions

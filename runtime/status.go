@@ -11,6 +11,7 @@ import (
 const (
 	StateStarting   = "starting"
 	StateCatching   = "catching up" // behind the stream's last seq
+	StateCopying    = "copying"     // of a build: it is made of the records that the generation which serves keeps
 	StateQueued     = "queued"      // of a build: another fold builds
 	StateFollowing  = "following"
 	StateWaiting    = "waiting"    // for NATS, for the stream, for disk space: Code and Reason say for which
@@ -163,7 +164,9 @@ func (g *follower) status(s *Status) {
 		s.Allowed, s.Lifted = b.Allows(s.Live), g.lifted.Load()
 	}
 	s.StartSeq, s.Sweep, s.Counts = start, swept, g.counts.get()
-	if src != nil {
+	if g.copying.Load() {
+		s.State = StateCopying
+	} else if src != nil {
 		s.source(src.Status(), g.heldAt.Load())
 	}
 	if mended != nil {

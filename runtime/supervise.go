@@ -32,6 +32,7 @@ type supervisor struct {
 	overdue           <-chan time.Time // when the way back is given up
 	waits             []func() error   // what is not done under readers: see unread
 	unsaid            []chan error     // replies to the commands that wait for that
+	unreadable        bool             // the records that what serves keeps could not be read
 }
 
 // running is a follower at work.
@@ -308,7 +309,9 @@ func (s *supervisor) upgrade(ctx context.Context) error {
 	}
 	var waits error
 	stop := s.recipe.differs(s.cur.db.Generation(), s.cur.db.Identity())
-	switch s.act(s.standing(back)) {
+	standing := s.standing(back)
+	standing.kept = s.keptSource(stop) != nil
+	switch s.act(standing) {
 	case ActContinue:
 		if !back { // else on the way back there was another upgrade before
 			waits = s.begin(stop)
@@ -334,7 +337,7 @@ func (s *supervisor) upgrade(ctx context.Context) error {
 // standing is how the fold stands, once the generation that serves is open.
 func (s *supervisor) standing(back bool) standing {
 	db := s.cur.db
-	return standing{db.Generation(), db.Identity(), back, s.want, s.accepts(acceptAny)}
+	return standing{current: db.Generation(), identity: db.Identity(), back: back, underway: s.want, accepted: s.accepts(acceptAny)}
 }
 
 // goOn follows the source into the generation that serves, though another one is configured. It reports whether that can

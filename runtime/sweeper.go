@@ -291,18 +291,7 @@ func (s *sweeper) put(ctx context.Context, w *watch, b *source.Batch) error {
 }
 
 // commit hands an aside to the committer, and waits until it is stored.
-func (s *sweeper) commit(ctx context.Context, a *aside) error {
-	a.done = make(chan struct{})
-	select {
-	case s.pipe.aside <- a:
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-s.pipe.over:
-		return store.ErrClosed
-	}
-	<-a.done
-	return a.err
-}
+func (s *sweeper) commit(ctx context.Context, a *aside) error { return s.pipe.hand(ctx, a) }
 
 // note keeps what a sweep found, and logs it.
 func (s *sweeper) note(r SweepReport, err error) {

@@ -44,6 +44,7 @@ type transformer struct {
 	byMessage   bool // keying = "message": no two updates share a source key
 	keep        bool // on_evict = "keep": what the stream evicts stays
 	keepsGood   bool // an update that fails leaves the rows that stand
+	keepsSource bool // the store keeps the records
 	limit       int  // bytes that one commit may hold
 	guards      guards
 
@@ -205,6 +206,7 @@ func evicts(all *abi.Updates, i int) bool {
 func (t *transformer) Yield(rec int32, entries plugin.Entries) error {
 	u := &t.u.Records[rec]
 	t.out.Put(t.u.At(u.Key), u.Seq, u.Time, t.expiry(rec))
+	t.keepRecord(rec)
 	for i := range entries.Len() {
 		e := entries.At(i)
 		if err := t.out.Row(e.Index, e.Key, e.Value, expiry(u.Time, e.TTL)); err != nil {
@@ -230,6 +232,7 @@ func (t *transformer) Fail(rec int32, f store.Failure) error {
 	t.scratch = slices.Grow(t.scratch[:0], abi.InSize(t.u, one))
 	f.Update = t.scratch[:abi.EncodeIn(t.scratch[:cap(t.scratch)], t.u, one)]
 	t.out.Fail(t.u.At(u.Key), u.Seq, u.Time, t.expiry(rec), f)
+	t.keepRecord(rec)
 	if t.codes == nil {
 		t.codes = map[string]uint64{}
 	}
@@ -239,6 +242,14 @@ func (t *transformer) Fail(rec int32, f store.Failure) error {
 	}
 	t.beside += len(f.Update) + len(f.Message)
 	return t.room(true)
+}
+
+// keepRecord has the store keep the record of the change that was begun last.
+func (t *transformer) keepRecord(rec int32) {
+	if t.keepsSource {
+		t.scratch = appendRecord(t.scratch[:0], t.u, int(rec))
+		t.out.Record(t.scratch)
+	}
 }
 
 // expiry returns when the record of an update goes by what the message says.

@@ -98,6 +98,7 @@ func otherHistory(code, text string) *Refusal {
 		Hint: "foldrun status says what becomes of it; without min_seq the rows of that history are read meanwhile"}
 }
 
+// isDivergence says whether a code is that a stream holds another history than the one that was folded.
 func isDivergence(code string) bool {
 	return code == source.CodeRewound || code == source.CodeDiverged || code == source.CodeRecreated
 }

@@ -62,6 +62,7 @@ func foldOptions(c *config.Config, fc config.Fold, l link, log *slog.Logger) run
 		OnError:    fc.OnError,
 		Budget:     &store.Budget{Share: fc.ErrorBudget.Share, Least: fc.ErrorBudget.Keys},
 		OnEvict:    fc.Source.OnEvict,
+		KeepSource: fc.Source.Keep,
 		OnDiverged: runtime.Divergence(fc.OnDivergence),
 		Upgrade:    runtime.Upgrade(fc.Upgrade),
 		Staleness:  fc.MaxStaleness,

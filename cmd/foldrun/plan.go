@@ -127,12 +127,19 @@ type foldPlan struct {
 	Seconds  float64        `json:"estimated_seconds,omitempty"`
 	Bytes    int64          `json:"estimated_bytes,omitempty"`
 	Free     *int64         `json:"free_bytes,omitempty"`
+	Reads    string         `json:"reads,omitempty"` // what a build is made of: "stream", "kept records"
 
 	act      runtime.Act
 	until    time.Time // of the way back
 	old, new abi.Manifest
 	built    store.Built
 }
+
+// What a build is made of.
+const (
+	readsStream = "stream"
+	readsKept   = "kept records"
+)
 
 // planOf asks what a start would do with a fold. Its error has its mend.
 func (p *planner) planOf(ctx context.Context, fc config.Fold) (runtime.Plan, error) {
@@ -181,7 +188,10 @@ func (p *planner) fold(ctx context.Context, fc config.Fold) (f foldPlan, err err
 		f.Free = &free
 	}
 	if x.Act != runtime.ActReturn && x.Act != runtime.ActRolledBack {
-		f.Bytes = x.Bytes
+		f.Bytes, f.Reads = x.Bytes, readsStream
+		if x.Kept {
+			f.Reads = readsKept
+		}
 		if n, known := p.messages(ctx, fc); known {
 			f.Messages = &n
 			f.Seconds = x.Estimate(n).Seconds()

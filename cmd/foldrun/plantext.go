@@ -65,12 +65,19 @@ func (f *foldPlan) costs() (lines []string) {
 	if f.act == runtime.ActNothing || f.act == runtime.ActAdopt || f.act == runtime.ActReturn || f.act == runtime.ActRolledBack {
 		return nil
 	}
+	if f.Reads == readsKept {
+		lines = append(lines, fmt.Sprintf("made of the records that %s keeps, and of what the stream holds after them", f.Current))
+	}
 	switch {
 	case f.Messages == nil:
 		lines = append(lines, "how many messages the stream holds is not known: NATS, or the stream, does not answer")
 	case f.Seconds > 0:
-		lines = append(lines, fmt.Sprintf("about %s for %s, as fast as the last build, %s in %s", shortTime(f.Seconds),
-			counted(*f.Messages, "message", "messages"), counted(f.built.Updates, "update", "updates"), shortTime(f.built.Took.Seconds())))
+		about, last := "about", "the last build"
+		if f.Reads == readsKept && !f.built.Copied {
+			about, last = "at most", "the last build, of the stream"
+		}
+		lines = append(lines, fmt.Sprintf("%s %s for %s, as fast as %s, %s in %s", about, shortTime(f.Seconds),
+			counted(*f.Messages, "message", "messages"), last, counted(f.built.Updates, "update", "updates"), shortTime(f.built.Took.Seconds())))
 	default:
 		lines = append(lines, fmt.Sprintf("%s to fold; how long that takes is not known: no build was timed", counted(*f.Messages, "message", "messages")))
 	}

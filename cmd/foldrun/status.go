@@ -65,7 +65,9 @@ func printStatus(out io.Writer, s *client.Status) error {
 		if f.Quarantined > 0 {
 			fmt.Fprintf(out, "%s: %s\n", f.Name, quarantineOf(&f))
 		}
-		if b := f.Build; b != nil {
+		if b := f.Build; b != nil && b.State == "copying" {
+			fmt.Fprintf(out, "%s: building generation %s of the records that %s keeps: %d of about %d source keys\n", f.Name, b.Generation, f.Generation, b.Live, f.Live)
+		} else if b != nil {
 			fmt.Fprintf(out, "%s: building generation %s: %s, seq %d of %d, rows %s\n", f.Name, b.Generation, b.State, b.Seq, b.LastSeq, rowsOf(b.Indexes))
 		}
 		if p := f.Previous; p != nil {

@@ -25,19 +25,23 @@ type Batch struct {
 	MaxAge  int64          // the stream's, ns, by the leader's last word; 0 = none
 	TTL     bool           // the stream lets messages have a time to live of their own, by the same word
 	Arrived time.Time      // when its first update was read, by this machine's clock; zero for a batch without updates
+	Expires []int64        // of a batch whose updates are not read from the stream: what Expiry returns of each
 }
 
 // Reset empties b and keeps its memory. Run calls it on each batch that it takes from Free.
 func (b *Batch) Reset() {
 	b.Updates.Reset()
 	b.From, b.Arrived = 0, time.Time{}
-	b.Clock, b.MaxAge, b.TTL = 0, 0, false
+	b.Clock, b.MaxAge, b.TTL, b.Expires = 0, 0, false, b.Expires[:0]
 	b.Pos = store.Position{Anchors: b.Pos.Anchors[:0]}
 }
 
 // Expiry returns when the record of the i'th update goes by what the message says of itself: ns since 1970, store.Never
 // where not even the stream's MaxAge ends it, 0 where it says nothing.
 func (b *Batch) Expiry(i int) int64 {
+	if i < len(b.Expires) {
+		return b.Expires[i]
+	}
 	u := &b.Records[i]
 	for _, h := range b.Updates.Headers[u.Header : u.Header+u.Headers] {
 		if string(b.At(h.Name)) == ttlHeader {
