@@ -112,6 +112,14 @@ type FoldStatus struct {
 	Sweep       *SweepReport    `json:"sweep,omitempty"`    // the last one
 	Previous    *PreviousStatus `json:"previous,omitempty"` // the generation that the last upgrade replaced, while it is kept and follows
 	Build       *BuildStatus    `json:"build,omitempty"`    // of the generation that is built beside the one that serves
+	Refused     *RefusedStatus  `json:"refused,omitempty"`  // what was to be taken and was not: what runs goes on
+}
+
+// RefusedStatus is what a fold was to become while it ran, a new module or configuration, and why it did not.
+type RefusedStatus struct {
+	Code   string `json:"code"`
+	Reason string `json:"reason"`
+	Hint   string `json:"hint,omitempty"`
 }
 
 // BuildStatus is what is known of a generation that is built beside the one that serves: as in FoldStatus.

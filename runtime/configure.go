@@ -48,6 +48,17 @@ func (f *Fold) Configure(ctx context.Context, p *Prepared) error {
 	return f.send(ctx, command{do: verbConfigure, with: p})
 }
 
+// Refuse notes, for the status, why the fold does not become what it was to be: what it is goes on. Nil takes that back, as
+// Configure does.
+func (f *Fold) Refuse(why error) {
+	f.mu.Lock()
+	same := f.refused == nil && why == nil
+	f.mu.Unlock()
+	if !same {
+		f.set(func() { f.refused = why })
+	}
+}
+
 // A configured is why a run ends of a fold that goes on as something else.
 type configured struct{ with *Prepared }
 
@@ -67,7 +78,7 @@ func (f *Fold) become(ctx context.Context, p *Prepared) {
 	old := f.module
 	f.accept.Store(0) // what an operator accepted was of what the fold was
 	f.lifted.Store(false)
-	f.set(func() { f.recipe, f.broken = p.recipe, nil })
+	f.set(func() { f.recipe, f.broken, f.refused = p.recipe, nil, nil })
 	if old == nil || f.cur != nil && f.cur.module == old {
 		return // it is closed with what it made
 	}

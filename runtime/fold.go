@@ -68,6 +68,7 @@ type Fold struct {
 	held      error         // why next does not replace cur, though it has caught up, or is not built on
 	cause     *Stop         // why next is built; nil when an operator asked for it
 	stopped   error         // why the fold ended
+	refused   error         // why it did not become what it was to be: see Refuse
 	moved     chan struct{} // closed and replaced when the cursor moves
 }
 

@@ -56,6 +56,7 @@ type Status struct {
 	Sweep       *SweepReport    `json:"sweep,omitempty"`    // the last comparison of the source keys with the stream's
 	Previous    *PreviousStatus `json:"previous,omitempty"` // kept as the way back, while it follows
 	Build       *BuildStatus    `json:"build,omitempty"`    // of the generation that is being built beside the one that serves
+	Refused     *RefusedStatus  `json:"refused,omitempty"`  // what was to be taken and was not: what runs goes on
 
 	HeldAt int64 `json:"-"` // when the fold last held everything, ns since 1970; 0 = never
 }
@@ -74,6 +75,13 @@ type BuildStatus struct {
 	Quarantined uint64        `json:"quarantined"`
 	Indexes     []IndexStatus `json:"indexes"`
 	Counts      Counts        `json:"counts"`
+}
+
+// RefusedStatus is what the fold was to become while it ran, a new module or configuration, and why it did not.
+type RefusedStatus struct {
+	Code   string `json:"code"`
+	Reason string `json:"reason"`
+	Hint   string `json:"hint,omitempty"`
 }
 
 // PreviousStatus is what is known of the generation that the last upgrade replaced, while it is kept as the way back.
@@ -115,7 +123,7 @@ func (f *Fold) Status() Status {
 func (f *Fold) status() Status {
 	f.mu.Lock()
 	cur, next, queued, held, cause, stopped, prev, until := f.cur, f.next, f.queued, f.held, f.cause, f.stopped, f.prev, f.prevUntil
-	r := f.recipe
+	r, refused := f.recipe, f.refused
 	f.mu.Unlock()
 	s := Status{Name: f.name, State: StateStarting, Stream: r.id.Stream, Domain: r.id.Domain, Staleness: r.opt.Staleness}
 	if cur != nil {
@@ -131,7 +139,11 @@ func (f *Fold) status() Status {
 	if next != nil {
 		s.Build = next.building()
 	} else if queued != "" {
-		s.Build = &BuildStatus{Generation: queued, State: StateQueued, Indexes: []IndexStatus{}}
+		s.Build = &BuildStatus{Generation: queued, State: StateQueued, Reason: "it waits for its turn: a process builds one generation at a time", Indexes: []IndexStatus{}}
+	}
+	if refused != nil {
+		code, text := Describe(refused)
+		s.Refused = &RefusedStatus{code, text, HintOf(refused)}
 	}
 	if prev != nil {
 		b := prev.building()

@@ -39,6 +39,9 @@ func TestOldFollows(t *testing.T) {
 				if st.Generation != first || st.State != state || st.Code != CodeIdentity || st.Module != "model" || !strings.Contains(st.Reason, "indexes differ") {
 					t.Errorf("before the upgrade: %+v", st)
 				}
+				if b := st.Build; by == UpgradeAuto && (b == nil || b.State != StateQueued || !strings.Contains(b.Reason, "waits for its turn")) {
+					t.Errorf("what waits: %+v", b)
+				}
 				equal(t, "rows", r.rows(1, store.Range{}), fmt.Sprintf(`"x" "l%d" "2"`, i))
 				whole(t, r.Store())
 				if i == 0 {

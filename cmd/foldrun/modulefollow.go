@@ -93,7 +93,14 @@ func (w *moduleWatch) lookAt(ctx context.Context, fc config.Fold) {
 		return
 	}
 	delete(w.told, fc.Name)
-	if is == w.modules.loaded[fc.Name] || is+signature == w.refused[fc.Name] {
+	if is == w.modules.loaded[fc.Name] {
+		if w.refused[fc.Name] != "" { // what was refused is there no more
+			delete(w.refused, fc.Name)
+			w.fold(fc.Name).Refuse(nil)
+		}
+		return
+	}
+	if is+signature == w.refused[fc.Name] {
 		return
 	}
 	p, err := w.prepare(ctx, w.now, fc, fc)
@@ -104,6 +111,7 @@ func (w *moduleWatch) lookAt(ctx context.Context, fc config.Fold) {
 	case ctx.Err() != nil || moduleCode(err) == runtime.CodeModuleAway: // the next look, or the next start, sees it
 	case err != nil:
 		w.refused[fc.Name] = is + signature
+		w.fold(fc.Name).Refuse(err)
 		code, text := runtime.Describe(err)
 		w.log.Error("new module not taken: what runs goes on", "fold", fc.Name, "object", fc.Module.Object, "sha256", is, "code", code, "err", text, "hint", runtime.HintOf(err))
 	case p != nil:

@@ -73,6 +73,7 @@ func (r *reloader) reload(ctx context.Context) (did serve.Reloaded, err error) {
 			ready = append(ready, *p)
 			did.Changed = append(did.Changed, fc.Name)
 		}
+		r.fold(fc.Name).Refuse(err2)
 		err = errors.Join(err, err2)
 	}
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -69,6 +70,18 @@ func printStatus(out io.Writer, s *client.Status) error {
 			fmt.Fprintf(out, "%s: building generation %s of the records that %s keeps: %d of about %d source keys\n", f.Name, b.Generation, f.Generation, b.Live, f.Live)
 		} else if b != nil {
 			fmt.Fprintf(out, "%s: building generation %s: %s, seq %d of %d, rows %s\n", f.Name, b.Generation, b.State, b.Seq, b.LastSeq, rowsOf(b.Indexes))
+			if b.Reason != "" {
+				fmt.Fprintf(out, "%s: building: %s\n", f.Name, strings.TrimPrefix(b.Code+": "+b.Reason, ": "))
+			}
+			if b.Hint != "" {
+				fmt.Fprintf(out, "%s: building: hint: %s\n", f.Name, b.Hint)
+			}
+		}
+		if r := f.Refused; r != nil {
+			fmt.Fprintf(out, "%s: not taken, what runs goes on: %s: %s\n", f.Name, r.Code, r.Reason)
+			if r.Hint != "" {
+				fmt.Fprintf(out, "%s: hint: %s\n", f.Name, r.Hint)
+			}
 		}
 		if p := f.Previous; p != nil {
 			fmt.Fprintf(out, "%s: generation %s, which was replaced, follows at seq %d and is kept until %s\n", f.Name, p.Generation, p.Seq, p.Until)
