@@ -212,8 +212,13 @@ func (db *DB) retireEpoch() {
 	ended.close()
 }
 
-// expireEpoch retires an epoch that was there the last time already.
+// expireEpoch retires an epoch that was there the last time already. Close, which waits for no timer, ends the last one.
 func (db *DB) expireEpoch() {
+	db.closeMu.RLock() // while iterators are closed the store is not
+	defer db.closeMu.RUnlock()
+	if db.closed {
+		return
+	}
 	x := &db.epochs
 	x.mu.Lock()
 	var ended *epoch

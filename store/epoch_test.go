@@ -2,7 +2,9 @@ package store
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"runtime"
 	"sync"
 	"testing"
 
@@ -215,5 +217,34 @@ func TestEpochExpires(t *testing.T) {
 	defer w.Close()
 	if w.epoch == v.epoch {
 		t.Error("a view after the epoch expired is of that epoch")
+	}
+}
+
+// TestEpochExpiresBesideClose: once Close has begun, it is Close that ends the epoch: the timer's goroutine, for which nothing
+// waits, would close iterators while Pebble closes.
+func TestEpochExpiresBesideClose(t *testing.T) {
+	db := openBroken(t, options(vfs.NewMem()), IndexSpec{Name: "a", Collisions: All})
+	v, err := db.View()
+	if err != nil {
+		t.Fatal(err)
+	}
+	closed := make(chan error, 1)
+	go func() { closed <- db.Close() }()
+	for begun := false; !begun; runtime.Gosched() {
+		db.closeMu.RLock()
+		begun = db.closed
+		db.closeMu.RUnlock()
+	}
+	for range 3 {
+		db.expireEpoch()
+	}
+	db.epochs.mu.Lock()
+	is := db.epochs.now
+	db.epochs.mu.Unlock()
+	if is != v.epoch {
+		t.Error("the epoch expired while the store was being closed")
+	}
+	if err := errors.Join(v.Close(), <-closed); err != nil {
+		t.Error(err)
 	}
 }
