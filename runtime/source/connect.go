@@ -56,7 +56,7 @@ func Connect(t Target, log *slog.Logger) (*nats.Conn, error) {
 	if j.wire.Timeout = nats.DefaultTimeout; t.Once {
 		j.wire.Timeout = onceTimeout
 	}
-	options = append(append(options, nats.SetCustomDialer(&j.wire)), handlers(j, log)...)
+	options = append(append(options, nats.SetCustomDialer(&j.wire), nats.SkipHostLookup()), handlers(j, log)...)
 	nc, err := nats.Connect(t.URL, options...)
 	if err != nil {
 		return nil, t.notConnected(err)

@@ -90,9 +90,10 @@ func (s *sink) handOn() {
 	s.filling = nil
 	c.said = string(c.text)
 	s.mu.Lock()
-	c.frames = c.frames[:min(len(c.frames), s.limit-s.held)]
-	s.held += len(c.frames)
-	s.ready = append(s.ready, c)
+	if c.frames = c.frames[:min(len(c.frames), s.limit-s.held)]; len(c.frames) > 0 {
+		s.held += len(c.frames)
+		s.ready = append(s.ready, c)
+	}
 	s.mu.Unlock()
 	select {
 	case s.wake <- struct{}{}:

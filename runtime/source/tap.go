@@ -2,10 +2,13 @@ package source
 
 import (
 	"bytes"
+	"context"
+	"math/rand/v2"
 	"net"
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // A tap lies between nats.go and the network. What comes for the subscription of a session it takes out of the stream of
@@ -40,8 +43,12 @@ type tap struct {
 	waiting atomic.Int32 // how many subscriptions were not seen yet
 }
 
-// tapBuffer is how much is read at once, if it is there. It grows to hold the largest message.
-const tapBuffer = 64 << 10
+// tapBuffer is how much is read at once, if it is there. The buffer grows to hold a larger message, and is kept up to
+// tapKept, which holds any message of a server with the default max_payload.
+const (
+	tapBuffer = 64 << 10
+	tapKept   = 2 << 20
+)
 
 // A wire dials for a connection, and knows the tap of the network connection that is up.
 type wire struct {
@@ -49,13 +56,35 @@ type wire struct {
 	now atomic.Pointer[tap]
 }
 
-// Dial is part of nats.CustomDialer.
-func (w *wire) Dial(network, address string) (net.Conn, error) {
-	conn, err := w.Dialer.Dial(network, address)
-	if err != nil {
-		return nil, err
+// Dial is part of nats.CustomDialer. All addresses of a host share the time for one attempt, as with nats.go's own dialer;
+// one of nats.go's choice would have as much for each.
+func (w *wire) Dial(network, address string) (conn net.Conn, err error) {
+	all := w.addresses(address)
+	d := w.Dialer
+	d.Timeout /= time.Duration(len(all))
+	for _, one := range all {
+		if conn, err = d.Dial(network, one); err == nil {
+			return w.attach(conn), nil
+		}
 	}
-	return w.attach(conn), nil
+	return nil, err
+}
+
+// addresses returns those that a host has, in an order of chance: clients are to spread over its servers.
+func (w *wire) addresses(address string) []string {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil || net.ParseIP(host) != nil {
+		return []string{address}
+	}
+	all, _ := w.Resolver.LookupHost(context.Background(), host)
+	if len(all) == 0 {
+		return []string{address} // to dial it says what is wrong
+	}
+	for i := range all {
+		all[i] = net.JoinHostPort(all[i], port)
+	}
+	rand.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+	return all
 }
 
 func (w *wire) attach(conn net.Conn) *tap {
@@ -117,8 +146,8 @@ func (t *tap) Read(p []byte) (int, error) {
 // fill reads more, after what is left of a message.
 func (t *tap) fill() error {
 	left := t.buf[t.from:t.to]
-	if t.need > len(t.buf) {
-		t.buf = make([]byte, t.need)
+	if room := max(t.need, tapBuffer); room > len(t.buf) || len(t.buf) > tapKept && room <= tapKept {
+		t.buf = make([]byte, room)
 	}
 	t.from, t.to, t.need = 0, copy(t.buf, left), 0
 	n, err := t.Conn.Read(t.buf[t.to:])

@@ -2,12 +2,16 @@ package source
 
 import (
 	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"net"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -141,8 +145,13 @@ func TestTapSinks(t *testing.T) {
 			t.Fatalf("%q, %v, want %q", p[:n], err, want)
 		}
 	}
-	go server.Write(append(bytes.Repeat(one, 5), "PING\r\n"...))
-	read("PING\r\n")
+	for range 3 {
+		go server.Write(append(bytes.Repeat(one, 5), "PING\r\n"...))
+		read("PING\r\n")
+	}
+	if n := len(s.ready); n != 1 {
+		t.Errorf("%d parcels are kept, all but one of them empty", n)
+	}
 	for n := range 4 {
 		if m := s.next(); (m != nil) != (n < 3) {
 			t.Errorf("message %d is %v", n, m)
@@ -155,6 +164,87 @@ func TestTapSinks(t *testing.T) {
 	unseen.close()
 	if n := w.now.Load().waiting.Load(); n != 0 {
 		t.Errorf("%d wait", n)
+	}
+}
+
+// TestTapLarge: what held one huge message is not kept.
+func TestTapLarge(t *testing.T) {
+	w, s, server := tapped(t, 10)
+	huge := make([]byte, 2*tapKept)
+	for _, sent := range [][]byte{huge, []byte("small")} {
+		go server.Write(append(delivery(7, &nats.Msg{Subject: "s", Reply: "r", Data: sent}, ""), "PING\r\n"...))
+		p := make([]byte, 100)
+		if n, err := w.now.Load().Read(p); err != nil || string(p[:n]) != "PING\r\n" {
+			t.Fatalf("%q, %v", p[:n], err)
+		}
+		if m := s.next(); m == nil || !bytes.Equal(m.Data, sent) {
+			t.Fatalf("%v for one of %d bytes", m, len(sent))
+		}
+	}
+	if s.next() != nil {
+		t.Error("a third message")
+	}
+	kept := len(w.now.Load().buf)
+	for _, c := range s.free {
+		kept += cap(c.slab)
+	}
+	if kept > tapKept {
+		t.Errorf("%d bytes are kept", kept)
+	}
+}
+
+// names answers who looks a host up: it has three addresses.
+func names(_ context.Context, _, _ string) (net.Conn, error) {
+	client, server := net.Pipe()
+	go func() {
+		defer server.Close()
+		for {
+			head := make([]byte, 2)
+			if _, err := io.ReadFull(server, head); err != nil {
+				return
+			}
+			q := make([]byte, binary.BigEndian.Uint16(head))
+			if _, err := io.ReadFull(server, q); err != nil {
+				return
+			}
+			end := 12 + bytes.IndexByte(q[12:], 0) + 5 // of the question
+			a := append(append(q[:2:2], 0x81, 0x80, 0, 1, 0, 0, 0, 0, 0, 0), q[12:end]...)
+			if q[end-3] == 1 { // IPv4
+				a[7] = 3
+				for n := range byte(3) {
+					a = append(a, 0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 9, 0, 4, 192, 0, 2, n)
+				}
+			}
+			server.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(a))), a...))
+		}
+	}()
+	return client, nil
+}
+
+// TestWireAddresses: the addresses of a host share the time of one attempt, and each is tried.
+func TestWireAddresses(t *testing.T) {
+	w := &wire{}
+	w.Resolver, w.Timeout = &net.Resolver{PreferGo: true, Dial: names}, time.Hour
+	silent := errors.New("nobody is there")
+	var tried []string
+	w.ControlContext = func(ctx context.Context, _, address string, _ syscall.RawConn) error {
+		tried = append(tried, address)
+		if by, ok := ctx.Deadline(); !ok || time.Until(by) > w.Timeout/3 {
+			t.Errorf("%s has %s of %s", address, time.Until(by), w.Timeout)
+		}
+		return silent
+	}
+	if _, err := w.Dial("tcp", "three.example.:4222"); !errors.Is(err, silent) {
+		t.Error(err)
+	}
+	slices.Sort(tried)
+	if want := []string{"192.0.2.0:4222", "192.0.2.1:4222", "192.0.2.2:4222"}; !slices.Equal(tried, want) {
+		t.Errorf("tried %q", tried)
+	}
+	for address, want := range map[string]string{"[::1]:4222": "[::1]:4222", "192.0.2.9:1": "192.0.2.9:1", "three.example.": "three.example."} {
+		if all := w.addresses(address); !slices.Equal(all, []string{want}) {
+			t.Errorf("%s is %q", address, all)
+		}
 	}
 }
 
