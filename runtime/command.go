@@ -75,13 +75,14 @@ func (f *Fold) send(ctx context.Context, c command) error {
 
 // obey carries out a command while the fold runs, and replies. Its error ends the fold.
 func (s *supervisor) obey(ctx context.Context, c command) error {
+	before := len(s.waits)
 	refused, end := s.carryOut(ctx, c)
 	switch {
 	case isPaused(end), becomes(end) != nil:
 		c.reply <- nil
 	case end != nil:
 		c.reply <- end
-	case refused == nil && len(s.waits) > 0:
+	case refused == nil && len(s.waits) > before:
 		s.unsaid = append(s.unsaid, c.reply)
 	default:
 		c.reply <- refused

@@ -238,6 +238,30 @@ func TestReaderHoldsBuild(t *testing.T) {
 	c.stop()
 }
 
+// TestReplyBesideWait: a command that does not wait for readers has its reply, and one that is true, while something else
+// waits for them, as giving up the way back does once its window is over.
+func TestReplyBesideWait(t *testing.T) {
+	c := newClinic(t, 1, func(o *FoldOptions) { o.Rollback = time.Hour })
+	c.upgraded()
+	c.end()
+	<-c.done
+	ctx, end := context.WithCancel(t.Context())
+	defer end()
+	s := &supervisor{Fold: c.Fold}
+	check(t, s.open(ctx))
+	s.waits = []func() error{func() error { return nil }}
+	reply := make(chan error, 1)
+	check(t, s.obey(ctx, command{do: verbRollback, reply: reply}))
+	select {
+	case err := <-reply:
+		check(t, err)
+	default:
+		t.Error("the rollback has begun, and its reply waits")
+	}
+	s.end()
+	c.close()
+}
+
 // TestRetryBeside retries quarantine while the fold is configured anew, again and again: the module stays until the retry has
 // ended.
 func TestRetryBeside(t *testing.T) {
