@@ -127,7 +127,10 @@ type foldPlan struct {
 	Seconds  float64        `json:"estimated_seconds,omitempty"`
 	Bytes    int64          `json:"estimated_bytes,omitempty"`
 	Free     *int64         `json:"free_bytes,omitempty"`
-	Reads    string         `json:"reads,omitempty"` // what a build is made of: "stream", "kept records"
+	Lost     *uint64        `json:"lost_keys_at_least,omitempty"` // source keys whose rows a build would lose, with on_evict = "keep"
+	GivesUp  string         `json:"gives_up,omitempty"`           // the way back that a build ends
+	Renamed  []string       `json:"renamed_from,omitempty"`       // folds that are not configured any more and are the same but for the name
+	Reads    string         `json:"reads,omitempty"`              // what a build is made of: "stream", "kept records"
 
 	act      runtime.Act
 	until    time.Time // of the way back
@@ -177,7 +180,7 @@ func (p *planner) fold(ctx context.Context, fc config.Fold) (f foldPlan, err err
 		return f, hint.Error(errors.New(text), "%s", cmp.Or(runtime.HintOf(err), "foldrun check lists all that is wrong"))
 	}
 	f = foldPlan{Fold: fc.Name, Act: string(x.Act), Current: x.Current, Next: x.Will, Paused: x.Paused, Changes: append([]store.Change{}, x.Changes...),
-		act: x.Act, until: x.Previous.Until, old: x.Old, new: x.New, built: x.Built}
+		GivesUp: givesUp(&x), Renamed: p.renamed(&x), act: x.Act, until: x.Previous.Until, old: x.Old, new: x.New, built: x.Built}
 	if x.Why != nil {
 		f.Why = x.Why.Error()
 	}
@@ -196,6 +199,7 @@ func (p *planner) fold(ctx context.Context, fc config.Fold) (f foldPlan, err err
 			f.Messages = &n
 			f.Seconds = x.Estimate(n).Seconds()
 		}
+		p.lost(ctx, fc, &f)
 	}
 	return f, nil
 }

@@ -27,7 +27,7 @@ func (f *foldPlan) text() string {
 		}
 		fmt.Fprintf(&b, "  %s: %s -> %s\n", c.Field, was, is)
 	}
-	for _, line := range f.costs() {
+	for _, line := range append(f.costs(), f.notes()...) {
 		fmt.Fprintf(&b, "  %s\n", line)
 	}
 	return b.String()
@@ -37,7 +37,7 @@ func (f *foldPlan) text() string {
 func (f *foldPlan) acts() string {
 	switch f.act {
 	case runtime.ActNothing:
-		return fmt.Sprintf("nothing to do: generation %s serves", f.Current)
+		return fmt.Sprintf("nothing to do: generation %s serves; what else is configured is applied in place", f.Current)
 	case runtime.ActFirst:
 		return fmt.Sprintf("first build: generation %s, which serves from the start", f.Next)
 	case runtime.ActAdopt:
