@@ -9,10 +9,12 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/foldrun/foldrun/client/natsdoor"
 	"github.com/foldrun/foldrun/hint"
 	"github.com/foldrun/foldrun/runtime"
 	"github.com/foldrun/foldrun/runtime/demo"
 	"github.com/foldrun/foldrun/runtime/serve"
+	"github.com/foldrun/foldrun/runtime/source"
 	"github.com/foldrun/foldrun/store"
 )
 
@@ -60,8 +62,13 @@ func runDemo(ctx context.Context, o demo.Options, listen string, log *slog.Logge
 	}
 	at := doors{main: listener}
 	defer at.close()
-	o.Host = func(ctx context.Context, dir *store.Dir, folds []*runtime.Fold) error {
-		h := host{dir, at, natsDoor{}, "demo", nil, log}
+	o.Host = func(ctx context.Context, dir *store.Dir, folds []*runtime.Fold, server string) error {
+		queries := natsDoor{subject: natsdoor.Subject}
+		if queries.conn, queries.err = source.Connect(source.Target{URL: server, Name: "foldrun demo, queries"}, log); queries.err != nil {
+			log.Error("queries over NATS are not answered", "problem", queries.err)
+		}
+		defer queries.close()
+		h := host{dir, at, queries, "demo", nil, log}
 		return h.run(ctx, folds)
 	}
 	o.URL = at.url()

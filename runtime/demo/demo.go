@@ -31,8 +31,8 @@ type Options struct {
 	URL      string // where Host answers queries
 	Out      io.Writer
 	Log      *slog.Logger
-	// Host runs the folds, which it closes, and answers queries, until ctx is done.
-	Host func(ctx context.Context, dir *store.Dir, folds []*runtime.Fold) error
+	// Host runs the folds, which it closes, and answers queries, over NATS at a server too, until ctx is done.
+	Host func(ctx context.Context, dir *store.Dir, folds []*runtime.Fold, server string) error
 }
 
 // memory is the demo's budget, bytes.
@@ -70,7 +70,7 @@ func Run(ctx context.Context, o Options) (err error) {
 	ended := make(chan error, 1)
 	go func() {
 		defer stop()
-		ended <- o.Host(running, d.dir, d.folds)
+		ended <- o.Host(running, d.dir, d.folds, d.server.URL())
 	}()
 	err = d.show(running)
 	if err == nil && !o.Once {

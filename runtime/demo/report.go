@@ -52,6 +52,7 @@ func (d *demo) report() error {
 	fmt.Fprintf(d.Out, "\nTry, in another terminal while this one runs:\n")
 	d.commands("--url " + d.URL)
 	fmt.Fprintf(d.Out, "  curl -i '%s/v1/folds/large-cities/indexes/main/scan?limit=2'\n", d.URL)
+	fmt.Fprintf(d.Out, "  %s get city-names/by_name reykjavík --nats --server %s\n", d.Command, d.server.URL())
 	fmt.Fprintf(d.Out, "  nats --server %s kv del cities 3413829      (Reykjavík; its rows go at once)\n", d.server.URL())
 	return nil
 }
