@@ -219,3 +219,35 @@ func BenchmarkBuild(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkSteady: a store of 2^20 keys, settled, gets an update of each, 16,384 a commit, in another order than that of the
+// keys: each moves its row, or none changes anything. Commits wait, and go in by ingestion.
+func BenchmarkSteady(b *testing.B) {
+	const commits = 64
+	for _, rekeyed := range []bool{true, false} {
+		b.Run(fmt.Sprintf("rekeyed=%t", rekeyed), func(b *testing.B) {
+			x := newBencher(b, commits*benchBatch)
+			round := uint64(0)
+			all := func() {
+				for n := range commits {
+					x.more = n < commits-1
+					x.fill(b, n*benchBatch, benchBatch, round)
+					x.commit(b)
+				}
+			}
+			all()
+			if err := x.db.Settle(b.Context()); err != nil {
+				b.Fatal(err)
+			}
+			x.db.commitMu.Lock()
+			x.db.commit.give() // as a store that is opened with source keys in it
+			x.db.commitMu.Unlock()
+			x.cpu = 0
+			for b.Loop() {
+				round += count(rekeyed)
+				all()
+			}
+			b.ReportMetric(float64(x.cpu.Nanoseconds())/float64(b.N*commits*benchBatch), "cpu-ns/update")
+		})
+	}
+}
