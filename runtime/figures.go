@@ -77,7 +77,7 @@ func (f *Fold) Figures() Figures {
 		x.Build = metricsOf(next.db)
 	}
 	if module != nil {
-		x.Compile, x.Cached = module.Compiled()
+		x.Compile, x.Cached, _ = module.Compiled()
 	}
 	return x
 }

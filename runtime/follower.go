@@ -48,9 +48,10 @@ func (f *Fold) follower(db *store.DB, build bool) *follower {
 
 // run follows the source into the generation until ctx is done, then finishes what was read. It returns nil then.
 func (g *follower) run(ctx context.Context) error {
-	workers, err := g.workers(ctx)
+	later := g.idle()
+	workers, err := g.workers(ctx, later)
 	if err != nil {
-		return &Stop{CodeModule, fmt.Errorf("fold %s: %w", g.opt.Name, err)}
+		return g.unusable(err)
 	}
 	defer func() {
 		for _, t := range workers {
@@ -60,7 +61,7 @@ func (g *follower) run(ctx context.Context) error {
 	if err := g.copyRecords(ctx, workers); err != nil || ctx.Err() != nil {
 		return err
 	}
-	return g.follow(ctx, workers)
+	return g.follow(ctx, workers, later)
 }
 
 // sourceOptions say how the source is read. Where the store keeps the records, they are in what a batch yields too: it is
@@ -74,7 +75,7 @@ func (g *follower) sourceOptions() source.Options {
 	return o
 }
 
-func (g *follower) follow(ctx context.Context, workers []*transformer) error {
+func (g *follower) follow(ctx context.Context, workers []*transformer, later bool) error {
 	src, err := source.Open(ctx, g.opt.Conn, g.sourceOptions())
 	if err != nil {
 		if ctx.Err() != nil {
@@ -83,12 +84,12 @@ func (g *follower) follow(ctx context.Context, workers []*transformer) error {
 		return err
 	}
 	g.set(func() { g.src = src })
-	ctx, done := context.WithCancel(ctx)
+	ctx, done := context.WithCancelCause(ctx)
 	var beside sync.WaitGroup
 	beside.Go(func() { g.syncSeconds(ctx) })
 	defer beside.Wait()
 	defer g.retries.Wait()
-	defer done()
+	defer done(nil)
 	p := &pipeline{fold: g, db: g.db, pipe: source.NewPipe(g.opt.Batches), aside: make(chan *aside), over: make(chan struct{})}
 	p.read, p.sweeper = p.feed, newSweeper(p, src)
 	g.set(func() { g.sweeper, g.alive = p.sweeper, ctx })
@@ -96,8 +97,18 @@ func (g *follower) follow(ctx context.Context, workers []*transformer) error {
 	at := g.db.State().Position()
 	g.log.Info("fold started", "generation", g.db.Generation(), "stream", g.id.Stream, "seq", at.Seq, "build", g.build.Load())
 	beside.Go(func() { p.sweeper.settleOwed(ctx) })
+	if later {
+		beside.Go(func() {
+			if err := g.warmLater(ctx); err != nil {
+				done(err)
+			}
+		})
+	}
 	if err := p.run(ctx, workers); err != nil {
 		return err
+	}
+	if stop := (*Stop)(nil); errors.As(context.Cause(ctx), &stop) {
+		return stop
 	}
 	at = g.db.State().Position()
 	g.log.Info("fold stopped", "seq", at.Seq)
@@ -159,13 +170,49 @@ func (g *follower) due(now, maxAge int64) bool {
 	return n > 0 || err != nil || g.db.State().MaxAge != maxAge
 }
 
-// workers starts one transformer a worker, each with an instance: a module that cannot start stops the fold now.
-func (g *follower) workers(ctx context.Context) ([]*transformer, error) {
+// workers starts one transformer a worker, each with an instance: a module that cannot start stops the fold now, unless that is
+// left for later.
+func (g *follower) workers(ctx context.Context, later bool) ([]*transformer, error) {
 	var all []*transformer
 	for range g.opt.Workers {
 		all = append(all, g.transformer())
 	}
+	if later {
+		return all, nil
+	}
 	return all, all[0].worker.Warm(ctx)
+}
+
+// idle says whether the module is not needed to start: it is not compiled yet, which means that it has made what serves, and it
+// has folded something there.
+func (g *follower) idle() bool {
+	_, _, compiled := g.module.Compiled()
+	return !compiled && g.startSeq > 0
+}
+
+// warmLater compiles the module and starts an instance of it once everything is folded: the start did not wait for that, and the
+// first update should not. An update that comes sooner does it.
+func (g *follower) warmLater(ctx context.Context) error {
+	tick := time.NewTicker(gateEvery)
+	defer tick.Stop()
+	for !g.caughtUp() {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+	w := g.module.Worker()
+	defer w.Close(context.WithoutCancel(ctx))
+	return g.unusable(w.Warm(ctx))
+}
+
+// unusable is why a module stops the fold, nil if err is.
+func (g *follower) unusable(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &Stop{CodeModule, fmt.Errorf("fold %s: %w", g.opt.Name, err)}
 }
 
 func (g *follower) transformer() *transformer {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	goruntime "runtime"
 	"slices"
 	"strings"
@@ -24,10 +25,25 @@ type recipe struct {
 	id     store.Identity
 }
 
-// newRecipe completes options and compiles the module that they name. Its error is a *Stop.
+// newRecipe completes options and compiles the module that they name, unless it has made what serves: then it is compiled when
+// it is needed, and a start does not wait for that. Its error is a *Stop.
 func newRecipe(ctx context.Context, dir *store.Dir, o FoldOptions) (recipe, error) {
 	r := recipe{opt: o.complete(dir)}
-	return r, r.compile(ctx)
+	err := r.read(ctx)
+	if err == nil && !r.proven(dir) {
+		err = r.ready(ctx)
+	}
+	return r, err
+}
+
+// proven says whether the generation that serves was made by this recipe, under these limits.
+func (r *recipe) proven(dir *store.Dir) bool {
+	current, err := dir.Current(r.opt.Name)
+	if err != nil || current == "" || !r.id.Has(current) {
+		return false
+	}
+	id, err := dir.Described(r.opt.Name, current)
+	return err == nil && maps.Equal(id.Limits, r.id.Limits)
 }
 
 // complete returns options with what they leave open.
@@ -56,15 +72,36 @@ func (o FoldOptions) complete(dir *store.Dir) FoldOptions {
 	return o
 }
 
-// compile checks the module against the options. Where it fails, nothing stays open.
-func (r *recipe) compile(ctx context.Context) (err error) {
-	if r.module, err = plugin.Compile(ctx, r.opt.Wasm, r.opt.Module); err != nil {
-		return &Stop{CodeModule, fmt.Errorf("fold %s: module: %w", r.opt.Name, err)}
+// compile checks the module against the options, and compiles it. Where it fails, nothing stays open.
+func (r *recipe) compile(ctx context.Context) error {
+	err := r.read(ctx)
+	if err == nil {
+		err = r.ready(ctx)
+	}
+	return err
+}
+
+// read takes from the module what it says of itself, and checks that against the options.
+func (r *recipe) read(ctx context.Context) (err error) {
+	if r.module, err = plugin.Read(r.opt.Wasm, r.opt.Module); err != nil {
+		return r.invalid(err)
 	}
 	if r.id, err = r.identity(); err != nil {
 		return errors.Join(err, r.module.Close(ctx))
 	}
 	return nil
+}
+
+// ready compiles the module.
+func (r *recipe) ready(ctx context.Context) error {
+	if err := r.module.Compile(ctx); err != nil {
+		return r.invalid(err)
+	}
+	return nil
+}
+
+func (r *recipe) invalid(err error) error {
+	return &Stop{CodeModule, fmt.Errorf("fold %s: module: %w", r.opt.Name, err)}
 }
 
 // identity is everything that the rows are a function of, besides the source's records.

@@ -114,14 +114,9 @@ func (p *Peek) look() (err error) {
 	if _, err := p.dir.fs.Stat(p.dir.foldPath(p.fold, p.Current)); errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("store: fold %s has %w %s", p.fold, ErrNoGeneration, p.Current)
 	}
-	var d described
-	if err := p.read(identityFile, &d); errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("store: fold %s: generation %s has %w", p.fold, p.Current, ErrNotDescribed)
-	} else if err != nil {
+	if p.Identity, err = p.dir.Described(p.fold, p.Current); err != nil {
 		return err
 	}
-	p.Identity = d.Identity
-	p.Identity.Limits = d.Limits
 	if err := p.read(builtFile, &p.Built); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
@@ -131,12 +126,29 @@ func (p *Peek) look() (err error) {
 
 // read decodes a file of the generation that serves.
 func (p *Peek) read(name string, into any) error {
-	b, err := readFile(p.dir.fs, p.dir.foldPath(p.fold, p.Current, name))
+	return p.dir.readBeside(p.fold, p.Current, name, into)
+}
+
+// Described returns the identity of a generation, limits and all, as the file beside its database has it.
+func (d *Dir) Described(fold, generation string) (id Identity, err error) {
+	var x described
+	if err := d.readBeside(fold, generation, identityFile, &x); errors.Is(err, os.ErrNotExist) {
+		return id, fmt.Errorf("store: fold %s: generation %s has %w", fold, generation, ErrNotDescribed)
+	} else if err != nil {
+		return id, err
+	}
+	x.Identity.Limits = x.Limits
+	return x.Identity, nil
+}
+
+// readBeside decodes a file of a generation.
+func (d *Dir) readBeside(fold, generation, name string, into any) error {
+	b, err := readFile(d.fs, d.foldPath(fold, generation, name))
 	if err == nil {
 		err = json.Unmarshal(b, into)
 	}
 	if err != nil {
-		return fmt.Errorf("store: generation %s of fold %s: %s: %w", p.Current, p.fold, name, err)
+		return fmt.Errorf("store: generation %s of fold %s: %s: %w", generation, fold, name, err)
 	}
 	return nil
 }

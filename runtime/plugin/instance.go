@@ -55,6 +55,9 @@ const startHint = "try the module where it was built, with this config and these
 
 // start makes a fresh instance. Its errors are the module's, not a record's.
 func (m *Module) start(ctx context.Context) (*instance, error) {
+	if err := m.Compile(ctx); err != nil {
+		return nil, fmt.Errorf("plugin: module %s: %w", m.manifest.Name, err)
+	}
 	ctx = experimental.WithMemoryAllocator(ctx, experimental.MemoryAllocatorFunc(allocate))
 	in := &instance{module: m}
 	ctx = context.WithValue(ctx, instanceKey{}, in)

@@ -9,6 +9,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/tetratelabs/wazero"
@@ -59,32 +61,70 @@ func (o *Options) defaults() {
 	}
 }
 
-// Module is a compiled module. It is safe for many goroutines; each transforms through a Worker of its own.
+// Module is a module. It is safe for many goroutines; each transforms through a Worker of its own.
 type Module struct {
-	opt      Options
-	runtime  wazero.Runtime
-	cache    wazero.CompilationCache // nil without one
-	compiled wazero.CompiledModule
-	manifest abi.Manifest
-	digest   string
-	lines    lineLimit
-	spare    spare
-	deep     deep
-	took     time.Duration // to compile, or to find it compiled
-	cached   bool
+	opt       Options
+	wasm      []byte
+	compiles  sync.Mutex
+	compiling atomic.Pointer[compiling] // nil until it is compiled, or cannot be
+	runtime   wazero.Runtime
+	cache     wazero.CompilationCache // nil without one
+	compiled  wazero.CompiledModule
+	manifest  abi.Manifest
+	digest    string
+	lines     lineLimit
+	spare     spare
+	deep      deep
+}
+
+// compiling is what came of it.
+type compiling struct {
+	took   time.Duration // to compile, or to find it compiled
+	cached bool
+	err    error
 }
 
 // Compile checks a module against the ABI and compiles it. What it refuses, it refuses with the mend as a hint.
 func Compile(ctx context.Context, wasm []byte, o Options) (*Module, error) {
+	m, err := Read(wasm, o)
+	if err == nil {
+		err = m.Compile(ctx)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+// Read takes from a module's bytes what they say without being compiled: for one that is known to compile. It is compiled when its
+// first instance starts, or by Compile, whichever is sooner. It keeps wasm, which must not be changed.
+func Read(wasm []byte, o Options) (*Module, error) {
 	o.defaults()
-	m := &Module{opt: o}
+	m := &Module{opt: o, wasm: wasm}
 	if err := m.read(wasm); err != nil {
 		return nil, err
 	}
-	if err := m.compile(ctx, wasm); err != nil {
-		return nil, errors.Join(err, m.closeRuntime(ctx))
-	}
 	return m, nil
+}
+
+// Compile checks the module against the ABI and compiles it, unless that is done. Where it fails, nothing stays open, and it fails
+// again.
+func (m *Module) Compile(ctx context.Context) error {
+	if c := m.compiling.Load(); c != nil {
+		return c.err
+	}
+	m.compiles.Lock()
+	defer m.compiles.Unlock()
+	if c := m.compiling.Load(); c != nil {
+		return c.err
+	}
+	c := &compiling{}
+	ctx = context.WithoutCancel(ctx) // what is begun is for whoever needs it next
+	if c.err = m.compile(ctx, c); c.err != nil {
+		c.err = errors.Join(c.err, m.closeRuntime(ctx))
+	}
+	m.compiling.Store(c)
+	return c.err
 }
 
 func (m *Module) config() wazero.RuntimeConfig {
@@ -111,12 +151,12 @@ func (m *Module) read(wasm []byte) error {
 	return nil
 }
 
-func (m *Module) compile(ctx context.Context, wasm []byte) (err error) {
-	metered, err := fuel.Meter(wasm, fuel.Limits{Refer: abi.ExportTransform})
+func (m *Module) compile(ctx context.Context, c *compiling) error {
+	metered, err := fuel.Meter(m.wasm, fuel.Limits{Refer: abi.ExportTransform})
 	if err != nil {
 		return hint.Error(err, "build it for wasm32 with the default features")
 	}
-	if err := m.translate(ctx, metered); err != nil {
+	if err := m.translate(ctx, metered, c); err != nil {
 		return hint.Error(fmt.Errorf("it does not compile: %w", err), "build it for wasm32 with the default features, and memory within the fold's limit")
 	}
 	if err := checkExports(m.compiled); err != nil {
@@ -129,7 +169,7 @@ func (m *Module) compile(ctx context.Context, wasm []byte) (err error) {
 }
 
 // translate makes machine code of the metered module, or finds it in the cache. A cache that fails is done without.
-func (m *Module) translate(ctx context.Context, metered []byte) (err error) {
+func (m *Module) translate(ctx context.Context, metered []byte, c *compiling) (err error) {
 	start := time.Now()
 	var cached bool
 	var unkept error
@@ -149,8 +189,8 @@ func (m *Module) translate(ctx context.Context, metered []byte) (err error) {
 	if unkept != nil { // with the cache it did not compile, without it does
 		m.opt.Log.Warn("compiled module not kept", "module", m.manifest.Name, "dir", m.opt.CacheDir, "error", unkept)
 	}
-	m.took, m.cached = time.Since(start), cached
-	m.opt.Log.Info("module compiled", "module", m.manifest.Name, "size", len(metered), "took", m.took, "cached", cached)
+	c.took, c.cached = time.Since(start), cached
+	m.opt.Log.Info("module compiled", "module", m.manifest.Name, "size", len(metered), "took", c.took, "cached", cached)
 	return nil
 }
 
@@ -216,8 +256,15 @@ func types(all []api.ValueType) string {
 // Manifest returns what the module says of itself.
 func (m *Module) Manifest() abi.Manifest { return m.manifest }
 
-// Compiled returns how long it took to make machine code of the module, and whether that was in the cache.
-func (m *Module) Compiled() (took time.Duration, cached bool) { return m.took, m.cached }
+// Compiled returns how long it took to make machine code of the module, and whether that was in the cache. done is false while it
+// is not made.
+func (m *Module) Compiled() (took time.Duration, cached, done bool) {
+	c := m.compiling.Load()
+	if c == nil {
+		return 0, false, false
+	}
+	return c.took, c.cached, true
+}
 
 // Digest returns the sha256 of the module's sections but the custom ones, hexadecimal.
 func (m *Module) Digest() string { return m.digest }

@@ -28,7 +28,7 @@ func TestTurn(t *testing.T) {
 	for i := range 2 {
 		m, err := Compile(t.Context(), hostileModule(t, "loop"), Options{CacheDir: dir})
 		check(t, err)
-		if _, cached := m.Compiled(); cached != (i == 1) {
+		if _, cached, _ := m.Compiled(); cached != (i == 1) {
 			t.Errorf("run %d: cached is %v", i, cached)
 		}
 		if in, err := called(t, m); err == nil || !in.turn.long {
