@@ -5,6 +5,7 @@ import (
 	"go/parser"
 	"go/token"
 	"io/fs"
+	"os"
 	"path"
 	"path/filepath"
 	"slices"
@@ -94,6 +95,20 @@ func TestLayout(t *testing.T) {
 	for pkg := range below {
 		if !seen[pkg] {
 			t.Errorf("the layout has %s, the tree does not: mend the table", pkg)
+		}
+	}
+}
+
+// TestArchitecture: the page that says what is where names every package.
+func TestArchitecture(t *testing.T) {
+	b, err := os.ReadFile("docs/architecture.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	table, _, _ := strings.Cut(string(b), "Dependencies point down only")
+	for pkg := range below {
+		if !strings.Contains(table, "`"+pkg+"`") {
+			t.Errorf("docs/architecture.md does not say what %s is", pkg)
 		}
 	}
 }
