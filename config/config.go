@@ -96,6 +96,7 @@ type Fold struct {
 	Source         Source
 	Module         Module
 	Index          map[string]Index // policies of the indexes named in the file; others have DefaultIndex
+	Gates          map[string]Gate  // queries that a generation must answer before it replaces another one, by name
 	Limits         Limits
 	Config         json.RawMessage // [fold.NAME.config] as canonical JSON (sorted keys, no spaces), {} when absent
 	File           string          // the file it stands in
@@ -133,6 +134,16 @@ type Index struct {
 	Collisions string // "all" (default): a read gives each source's row; "latest": that of the highest seq
 }
 
+// A Gate is a query and what its answer must be: of one key, of those with a prefix, or of the whole index.
+type Gate struct {
+	Index   string // default "main"
+	Key     *string
+	Prefix  string
+	Value   *string // one of the key's rows must have it
+	AtLeast int64   // rows; default 1, or 0 where AtMost is 0
+	AtMost  int64   // rows; -1 (default) = any number
+}
+
 // Limits bound what a module may use for one record.
 type Limits struct {
 	Memory           int64 // bytes of guest memory, used in whole pages of 64 KiB; default 64 MiB
@@ -163,6 +174,7 @@ func DefaultFold(name string) Fold {
 		RollbackWindow: time.Hour,
 		Source:         Source{NATS: "default", Filter: ">", Keying: "subject", OnEvict: "remove"},
 		Index:          map[string]Index{},
+		Gates:          map[string]Gate{},
 		Limits:         Limits{Memory: 64 << 20, FuelPerRecord: 120_000_000, EntriesPerRecord: 1024, BytesPerRecord: 4 << 20},
 		Config:         json.RawMessage("{}"),
 	}

@@ -211,6 +211,20 @@ func checkFold(t, source, module *table, fold Fold) {
 	}
 }
 
+func checkGate(t *table, g Gate) {
+	switch {
+	case t.file.describing:
+	case g.Key != nil && g.Prefix != "":
+		t.problem("prefix", "stands beside key", "keep one of them")
+	case g.Value != nil && g.Key == nil && !t.faulted["key"]:
+		t.problem("value", "is of one key", `write key = "…" beside it`)
+	case g.Value != nil && g.AtMost == 0:
+		t.problem("value", "cannot be there with at_most = 0", "leave one of them out")
+	case g.AtMost >= 0 && g.AtLeast > g.AtMost:
+		t.problem("at_most", "is less than at_least", "no number of rows is both")
+	}
+}
+
 // checkObject: whoever can write to an object store would run code here.
 func checkObject(t *table, m Module) {
 	if m.Object == "" || m.Path != "" || m.SHA256 != "" || t.file.trusting || t.faulted["sha256"] {

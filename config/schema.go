@@ -136,6 +136,10 @@ func (f *file) readFold(name string, t *table) Fold {
 		t.checkName("an index", name)
 		fold.Index[name] = readIndex(t)
 	})
+	t.named("gate", func(name string, t *table) {
+		t.checkName("a gate", name)
+		fold.Gates[name] = readGate(t)
+	})
 	readLimits(t.sub("limits"), &fold.Limits)
 	t.json("config", &fold.Config)
 	t.done()
@@ -167,6 +171,27 @@ func readIndex(t *table) Index {
 	t.enum("collisions", &x.Collisions, "all", "latest")
 	t.done()
 	return x
+}
+
+func readGate(t *table) Gate {
+	g := Gate{Index: "main", AtLeast: 1, AtMost: -1}
+	t.text("index", &g.Index)
+	optional := func(key string) *string {
+		if s, ok := t.str(key, true); ok {
+			return &s
+		}
+		return nil
+	}
+	g.Key, g.Value = optional("key"), optional("value")
+	t.text("prefix", &g.Prefix)
+	count(t, "at_least", &g.AtLeast, 0, 1e9)
+	count(t, "at_most", &g.AtMost, 0, 1e9)
+	if _, said := t.values["at_least"]; !said && g.AtMost == 0 {
+		g.AtLeast = 0
+	}
+	t.done()
+	checkGate(t, g)
+	return g
 }
 
 func readLimits(t *table, l *Limits) {

@@ -17,6 +17,7 @@ const (
 	CodeBudget         = "error_budget"       // more records failed than error_budget allows
 	CodeQuarantineFull = "quarantine_full"    // what failed takes more room than quarantine has
 	CodeHeld           = "switch_held"        // what is to replace the rows holds too few of them
+	CodeGate           = "gate_failed"        // what is to replace the rows does not answer a gate query as it is to
 	CodeRolledBack     = "rolled_back"        // an operator went back from what is configured
 	CodePaused         = "paused"             // an operator paused the fold
 	CodeCatchingUp     = "catching_up"        // not everything that the stream holds was folded yet, not even once

@@ -29,6 +29,7 @@ type FoldOptions struct {
 	OnDiverged Divergence                  // what is done when the stream holds another history; default DivergedRebuild
 	Rollback   time.Duration               // how long a generation that an upgrade replaced is kept as the way back; 0 = not at all
 	Upgrade    Upgrade                     // what is done when the generation that serves has another identity; default UpgradeAuto
+	Gates      []GateQuery                 // what a generation must answer before it replaces another one
 	Batches    int                         // batches in flight; default the memory budget's
 	Workers    int                         // default: one a processor, at most Batches
 	Staleness  time.Duration               // the fold is stale when it last held everything longer ago than this; 0 = never

@@ -11,7 +11,7 @@ import (
 )
 
 // gate switches to the generation that is being built once it has caught up, if what it holds is not less than half of
-// what serves; a rollback needs no gate. Else the fold holds: the old generation serves on until the new one has as much, or an operator decides.
+// what serves, and it answers the gate queries; a rollback needs no gate. Else the fold holds: the old generation serves on until the new one has as much, or an operator decides.
 func (s *supervisor) gate(ctx context.Context) error {
 	g := s.next
 	if s.building.ended == nil || !g.caughtUp() && !s.asFar(g) {
@@ -19,7 +19,10 @@ func (s *supervisor) gate(ctx context.Context) error {
 	}
 	if s.id.Has(g.db.Generation()) && !s.accepts(g.db.State().Position().Created) && s.cur != nil {
 		if why := fewerRows(s.cur.db, g.db); why != nil {
-			s.hold(g, why)
+			s.hold(g, CodeHeld, why)
+			return nil
+		}
+		if s.fails(g) {
 			return nil
 		}
 	}
@@ -27,6 +30,21 @@ func (s *supervisor) gate(ctx context.Context) error {
 		return nil
 	}
 	return s.change(ctx)
+}
+
+// fails says whether what was built does not answer the gate queries, and holds it then. It is asked once a commit.
+func (s *supervisor) fails(g *follower) bool {
+	if len(s.opt.Gates) == 0 {
+		return false
+	}
+	if is := g.db.State(); is == s.asked {
+		return true
+	} else if why := s.unanswered(g.db); why != nil {
+		s.asked = is
+		s.hold(g, CodeGate, why)
+		return true
+	}
+	return false
 }
 
 // asFar says whether a generation that was built from kept records is where the one that serves is, while NATS is away and
@@ -68,8 +86,8 @@ func (s *supervisor) lacks(ctx context.Context, g *follower) bool {
 }
 
 // hold notes why what was built does not serve. It is news when it begins.
-func (s *supervisor) hold(g *follower, why error) {
-	held := &Stop{CodeHeld, hint.Error(fmt.Errorf("generation %s is built and does not serve: %w", g.db.Generation(), why),
+func (s *supervisor) hold(g *follower, code string, why error) {
+	held := &Stop{code, hint.Error(fmt.Errorf("generation %s is built and does not serve: %w", g.db.Generation(), why),
 		"if that is as it should be: foldrun resume %s --accept-loss; else mend the source, then: foldrun rebuild %s", s.opt.Name, s.opt.Name)}
 	switch {
 	case s.held == nil:

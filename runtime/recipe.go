@@ -133,6 +133,11 @@ func (r *recipe) identity() (store.Identity, error) {
 			return id, &Stop{CodeModule, hint.Error(fmt.Errorf("fold %s: its module has no index %q", o.Name, name), "it has %q", m.Indexes)}
 		}
 	}
+	for i := range o.Gates {
+		if err := o.Gates[i].refuse(o.Name, m.Indexes); err != nil {
+			return id, err
+		}
+	}
 	for _, name := range m.Indexes {
 		id.Indexes = append(id.Indexes, store.IndexSpec{Name: name, Collisions: store.Collisions(orElse(string(o.Collisions[name]), string(store.All)))})
 	}
@@ -159,7 +164,7 @@ func (f *Fold) kept(ctx context.Context, db *store.DB) (r recipe, err error) {
 		o.Source.Bucket, o.Source.Stream = strings.TrimPrefix(id.Stream, bucketStream), ""
 	}
 	o.Source.KeyingMessage = id.Keying == store.KeyingMessage
-	o.KeepSource = id.KeepSource
+	o.KeepSource, o.Gates = id.KeepSource, nil // its indexes may be others
 	o.OnEvict, o.OnError, o.Collisions = id.OnEvict, id.OnError, map[string]store.Collisions{}
 	for _, x := range id.Indexes {
 		o.Collisions[x.Name] = x.Collisions

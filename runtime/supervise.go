@@ -32,6 +32,7 @@ type supervisor struct {
 	overdue           <-chan time.Time // when the way back is given up
 	waits             []func() error   // what is not done under readers: see unread
 	unsaid            []chan error     // replies to the commands that wait for that
+	asked             *store.State     // of what was built, when it did not answer the gate queries
 	unreadable        bool             // the records that what serves keeps could not be read
 }
 

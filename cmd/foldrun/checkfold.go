@@ -69,6 +69,11 @@ func (k *checker) module(ctx context.Context, fc config.Fold) (wasm []byte, ok b
 			k.at(fc.At("index", name), fmt.Sprintf("its module has no index %q", name), "it has "+quoted(m.Indexes))
 		}
 	}
+	for _, name := range slices.Sorted(maps.Keys(fc.Gates)) {
+		if x := fc.Gates[name].Index; !slices.Contains(m.Indexes, x) {
+			k.at(fc.At("gate", name), fmt.Sprintf("its module has no index %q", x), "it has "+quoted(m.Indexes))
+		}
+	}
 	if err := config.CheckSchema(m.ConfigSchema); err != nil {
 		k.schema(fc, err)
 	}

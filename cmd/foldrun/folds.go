@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"path/filepath"
+	"slices"
 
 	"github.com/foldrun/foldrun/config"
 	"github.com/foldrun/foldrun/hint"
@@ -69,10 +71,24 @@ func foldOptions(c *config.Config, fc config.Fold, l link, log *slog.Logger) run
 		Rollback:   fc.RollbackWindow,
 		Log:        log,
 	}
+	for _, name := range slices.Sorted(maps.Keys(fc.Gates)) {
+		o.Gates = append(o.Gates, gateQuery(name, fc.Gates[name]))
+	}
 	for name, x := range fc.Index {
 		o.Collisions[name] = store.Collisions(x.Collisions)
 	}
 	return o
+}
+
+func gateQuery(name string, g config.Gate) runtime.GateQuery {
+	q := runtime.GateQuery{Name: name, Index: g.Index, Prefix: g.Prefix, Value: g.Value, AtLeast: uint64(g.AtLeast), AtMost: runtime.AnyNumber}
+	if g.AtMost >= 0 {
+		q.AtMost = uint64(g.AtMost)
+	}
+	if g.Key != nil {
+		q.Key, q.ByKey = *g.Key, true
+	}
+	return q
 }
 
 // moduleCache returns the directory of compiled modules, "" for none.
