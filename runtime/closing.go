@@ -3,6 +3,7 @@ package runtime
 import (
 	"context"
 	"errors"
+	"fmt"
 )
 
 // closer returns what closes a generation, once its readers are gone, with the module that it has for itself: that is
@@ -69,6 +70,11 @@ func (s *supervisor) ready(ctx context.Context) (err error) {
 	s.waits = nil
 	s.said(err)
 	return s.failed(ctx, err)
+}
+
+// cutOff is what a command is told that waited for readers, when what it waited in is over.
+func (f *Fold) cutOff() error {
+	return fmt.Errorf("fold %s: it ended, or went on, before the last reader of what is to be replaced had gone: nothing is begun", f.name)
 }
 
 // said replies to the commands that wait for readers.

@@ -158,18 +158,41 @@ func (f *Fold) keep(ctx context.Context) {
 	}
 }
 
-// restart waits, after Run has returned, for a command that has the fold run again. It returns false when ctx is done.
+// restart waits, after Run has returned, for a command that has the fold run again. It returns false when ctx is done. What
+// removes a generation waits for who reads it: see unread.
 func (f *Fold) restart(ctx context.Context) bool {
+	var late []command
+	defer func() {
+		for _, c := range late {
+			c.reply <- f.cutOff()
+		}
+	}()
 	for {
+		var gone chan any
+		if len(late) > 0 {
+			gone = f.closing
+		}
+		var now []command
 		select {
 		case c := <-f.commands:
+			if (c.do == verbRebuild || c.do == verbApply) && !isPaused(f.stopped) && !f.closed() {
+				late = append(late, c)
+				continue
+			}
+			now = []command{c}
+		case <-gone:
+			f.closing = nil
+			now, late = late, nil
+		case <-ctx.Done():
+			return false
+		}
+		for i, c := range now {
 			run, err := f.revive(ctx, c)
 			c.reply <- err
 			if run {
+				late = append(late, now[i+1:]...)
 				return true
 			}
-		case <-ctx.Done():
-			return false
 		}
 	}
 }

@@ -3,7 +3,6 @@ package runtime
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/foldrun/foldrun/hint"
@@ -147,7 +146,7 @@ func (s *supervisor) end() {
 	for _, r := range []*running{&s.serving, &s.building} {
 		r.halt()
 	}
-	s.said(fmt.Errorf("fold %s: it ended before the last reader of what is to be replaced had gone: nothing is begun", s.opt.Name))
+	s.said(s.cutOff())
 	s.rest()
 	s.release()
 	if g := s.building.follower; g != nil {

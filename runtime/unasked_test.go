@@ -12,6 +12,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/foldrun/foldrun/runtime/source"
 	"github.com/foldrun/foldrun/store"
 )
 
@@ -235,6 +236,43 @@ func TestReaderHoldsBuild(t *testing.T) {
 	check(t, <-done)
 	c.await("the build", func(st Status) bool { return st.Generation != second })
 	c.fine(c.put("n", "ax=4"))
+	c.stop()
+}
+
+// TestReaderOfStopped: a build that is asked of a fold that stopped removes nothing under its readers either, and holds up
+// nothing else that is asked of it.
+func TestReaderOfStopped(t *testing.T) {
+	c := newClinic(t, 1, func(o *FoldOptions) { o.Rollback, o.OnDiverged = time.Hour, DivergedHalt })
+	c.run()
+	c.fine(c.put("k", "ax=1"))
+	first := c.Status().Generation
+	v := must(c.Store().Pin())(t)
+	c.o.Collisions = nil
+	c.configure()
+	c.await("the upgrade", func(st Status) bool { return st.Generation != first && st.Previous != nil })
+	second := c.Status().Generation
+	c.renew()
+	c.awaitStop(source.CodeRecreated)
+	ask := func() chan error {
+		cmd := command{do: verbRebuild, reply: make(chan error, 1)}
+		c.commands <- cmd // once it is taken, what is asked next comes after it
+		return cmd.reply
+	}
+	reply := ask()
+	soon, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	check(t, c.Resume(soon, false)) // and it stops again
+	if err := <-reply; err == nil {
+		t.Error("the fold went on as it was, and a build is said to have begun")
+	}
+	c.awaitStop(source.CodeRecreated)
+	if _, err := os.Stat(filepath.Join(c.path, "folds", "f", first)); err != nil {
+		t.Error(err)
+	}
+	reply = ask()
+	v.Close()
+	check(t, <-reply)
+	c.await("the build", func(st Status) bool { return st.Generation != second })
 	c.stop()
 }
 
