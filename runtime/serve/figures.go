@@ -141,7 +141,7 @@ var figureMetrics = []metric[*runtime.Figures]{
 		}, "code"),
 	of(gauge, "fold_module_memory_bytes", "Memory of the module's instances.",
 		func(o outlet, x *runtime.Figures) { o.put(float64(x.Memory)) }),
-	of(gauge, "fold_module_compile_seconds", "What it took at start to compile the module, or to read its machine code from the cache.",
+	of(gauge, "fold_module_compile_seconds", "What it took to compile the module, or to read its machine code from the cache; 0 until it was needed.",
 		func(o outlet, x *runtime.Figures) { o.put(x.Compile.Seconds()) }),
 	of(gauge, "fold_module_cached", "1 if the module's machine code was in the cache.",
 		func(o outlet, x *runtime.Figures) { o.put(flag(x.Cached)) }),
