@@ -53,7 +53,7 @@ type foldReader struct {
 const fold = "routes"
 
 // headroom is what of a fold's memory is not cache.
-const headroom = 512 << 20
+const headroom = 1 << 30
 
 func openFoldDir(path string, cache int64) (*store.Dir, error) {
 	m, err := store.SplitMemory(cache+headroom, 1, cache)
@@ -99,7 +99,12 @@ func loadFold(path string, r routes) (err error) {
 	if report, err := db.Check(); err != nil || report.Found > 0 || report.Rows != uint64(r.n) {
 		return fmt.Errorf("%+v, %w", report, err)
 	}
-	return db.Settle(background)
+	if err := db.Settle(background); err != nil {
+		return err
+	}
+	m, _ := db.Metrics()
+	fmt.Printf("foldrun: after %d updates a read may have to look into %d tables\n", r.n, m.ReadAmp)
+	return nil
 }
 
 func openFold(path string, cache int64) (reader, error) {
