@@ -6,6 +6,9 @@ type event struct {
 	at, end  int    // the instruction's bytes
 	op       byte   // its opcode; for bulk instructions the one after 0xfc, with eventBulk
 	bulk     bool   // charged by length
+	last     bool   // a call that does not come back
+	deep     bool   // it takes from the depth what bounded functions have used
+	site     int64  // a call that is charged where it stands
 	block    int32  // the block that it opens, closes or branches to; for br_table the first of its labels
 	labels   int32  // br_table: how many
 	straight int64  // cost of the instructions since the event before
@@ -39,30 +42,35 @@ type block struct {
 
 // body is the scan of one function. Its slices are used again for the next.
 type body struct {
-	events []event
-	blocks []block
-	open   []int32 // blocks that are open, outermost first
-	labels []int32 // of br_table
-	locals int     // params included
-	sets   int     // local.set and local.tee so far
-	values int     // values that may need a place in the frame
-	wide   bool    // some are 16 bytes
-	calls  bool
-	marks  int // blocks that are checked
-	bulks  bool
-	code   int    // where the instructions begin
-	run    int64  // cost since the last event
-	loops  bool   // some loop has a check that is left for the next slice
-	kinds  []byte // types of the locals
-	slots  slots
-	tight  bool // one of them has no call in it
+	events                   []event
+	blocks                   []block
+	open                     []int32 // blocks that are open, outermost first
+	labels                   []int32 // of br_table
+	locals                   int     // params included
+	sets                     int     // local.set and local.tee so far
+	values                   int     // values that may need a place in the frame
+	wide                     bool    // some are 16 bytes
+	calls                    bool    // of what may change the fuel, and comes back
+	direct                   []call  // of own functions
+	first                    int     // where the first call is; 0 without
+	called                   int64   // what calls of covered functions cost
+	sited, bounded, indirect bool    // see node
+	rank                     int     // see node
+	marks                    int     // blocks that are checked
+	bulks                    bool
+	code                     int    // where the instructions begin
+	run                      int64  // cost since the last event
+	loops                    bool   // some loop has a check that is left for the next slice
+	kinds                    []byte // types of the locals
+	slots                    slots
+	tight                    bool // one of them has no call in it
 }
 
 // scan reads the body that r holds.
 func (b *body) scan(m *module, t *funcType, r *reader) {
 	b.slots.reset()
 	*b = body{events: b.events[:0], blocks: b.blocks[:0], open: b.open[:0], labels: b.labels[:0], locals: len(t.params),
-		kinds: append(b.kinds[:0], t.params...), slots: b.slots}
+		kinds: append(b.kinds[:0], t.params...), slots: b.slots, direct: b.direct[:0], sited: b.sited, bounded: b.bounded, rank: b.rank}
 	b.readLocals(m, r)
 	b.code = r.at
 	b.wide = b.wide || hasVector(t.params) || hasVector(t.results)
@@ -154,7 +162,7 @@ func (b *body) instruction(m *module, t *funcType, r *reader) {
 		b.control(m, r, at, c)
 		return
 	case immCall, immCallIndirect:
-		b.call(m, r, o)
+		b.call(m, r, at, o)
 		return
 	case immPrefix:
 		b.prefixed(m, r, at, c)
@@ -191,7 +199,7 @@ func (b *body) reference(m *module, r *reader, o op) {
 	case immRefNull:
 		r.refType()
 	case immRefFunc:
-		r.index(len(m.funcs), "function")
+		m.refers(r.index(len(m.funcs), "function"))
 	case immSelect:
 		if at := r.at; r.byte() != 1 {
 			r.failAt(at, "a select of several values")
@@ -219,15 +227,16 @@ func (b *body) memory(m *module, r *reader) {
 }
 
 // call charges for the values that are moved too, since one instruction may take and give hundreds.
-func (b *body) call(m *module, r *reader, o op) {
+func (b *body) call(m *module, r *reader, at int, o op) {
 	var t *funcType
+	own := int64(none)
 	if o.imm == immCall {
 		i := r.index(len(m.funcs), "function")
 		if r.err != nil {
 			return
 		}
 		t = &m.types[m.funcs[i]]
-		if int(i) < m.imported.funcs {
+		if own = int64(i) - int64(m.imported.funcs); own < 0 {
 			b.run += hostCall
 		}
 	} else {
@@ -238,11 +247,23 @@ func (b *body) call(m *module, r *reader, o op) {
 		}
 		t = &m.types[i]
 	}
-	b.calls = true
+	if b.first == 0 {
+		b.first = at
+	}
 	b.values += len(t.params) + len(t.results)
 	b.run += int64(o.weight) + int64(len(t.params)+len(t.results))
-	b.blocks[b.open[len(b.open)-1]].calls = true
+	switch {
+	case o.imm == immCallIndirect:
+		b.tableCall(m, r, at)
+	case own >= 0:
+		b.ownCall(m, r, at, uint32(own))
+	default: // host functions take fuel
+		b.calledAt(true)
+	}
 }
+
+// stays reports whether what follows the event in the code follows it in every run.
+func (e *event) stays() bool { return e.bulk || e.op == 0x10 || e.op == 0x11 }
 
 // hostCall is what a call of an imported function costs more than one of the module's own.
 const hostCall = 100

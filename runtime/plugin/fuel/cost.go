@@ -30,7 +30,7 @@ func (b *body) pass(slack int64) (entry int64) {
 	cost := int64(0)
 	for i := len(b.events) - 1; i >= 0; i-- {
 		e := &b.events[i]
-		if e.bulk {
+		if e.stays() {
 			cost += e.straight
 			continue
 		}

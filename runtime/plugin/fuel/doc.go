@@ -30,7 +30,7 @@
 // and results too, and the end of a block the locals that may have to be moved because ways meet there: one
 // instruction can move hundreds of values. A check charges 4 more for itself.
 //
-// Checks stand at a function's entry, at the head of each loop, and on the dearer of two ways that part where they
+// Checks stand at the entry of most functions, at the head of each loop, and on the dearer of two ways that part where they
 // differ much (cost.go). Each charges, before any of it runs, the dearest way from there to the next checks. The checks
 // at entries and heads test, too, whether what was charged so far was there; the others only charge, and what they charge
 // is tested next. So a function may run once more after its fuel is gone, which bounds it as well.
@@ -46,7 +46,7 @@
 // stands further on and is known already, or a loop's head, which has a check, so the cost is 0. So the pass needs no
 // second look, and each check charges cost(p) of its place. By induction over a run: what was charged since the last
 // check, less what has run since, is at least cost of where the run is; and so never negative. A cycle within a
-// function passes a loop's head, a cycle through calls passes a function's entry, whose charge holds at least the
+// function passes a loop's head, a cycle through calls passes a function's entry that has a check, whose charge holds at least the
 // weight of the branch or call that closes the cycle. Hence fuel falls on every cycle, and every run ends.
 //
 // Where two ways part and one is dearer by slack or more, the fork charges the cheaper and a check on the dearer way
@@ -138,7 +138,26 @@
 //	end
 //	unreachable
 //
-// The depth is taken, and given back, only by a function that calls.
+// The depth is taken, and given back, only by a function that is not bounded; see below.
+//
+// # Which functions have no check at their entry?
+//
+// A function that loops call again and again would pay for its check each time: 15 % in Rust and AssemblyScript, whose scanners
+// are such functions (graph.go).
+//
+//   - One is bounded if it is on no cycle of calls, calls nothing by a table, and needs no more than Limits.FrameBytes of stack with
+//     all that it calls. It takes nothing from the depth: at most one chain of such functions is on the stack, at its end. A call
+//     that an unreachable follows, as compilers write for a panic, does not count: there the depth is taken, as much as the
+//     longest such chain needs, and not given back.
+//   - A bounded function that is called by its callers only (it is not exported, in a table, or the start), and costs no more
+//     than slack on the dearest way to its loops or end, is covered: each caller charges that with the call, and it
+//     has no check. One that has no loop either leaves the fuel in its caller's local. Where the calls in one body cost more
+//     than coveredCosts, each is tested and charged where it stands: else all of them would run without a yield.
+//   - A function that begins with a loop is charged by the check of the loop's head, a little more in each turn. That is every
+//     function of Go's. If it takes from the depth, that is tested at its entry, which traps by itself.
+//
+// The end of a function tests whether much stack was given back only where at least one does on each cycle of calls, and on each
+// chain that needs more than Limits.FrameBytes.
 //
 // # Why is depth in bytes?
 //
@@ -146,8 +165,7 @@
 // thousand times more than one without. So a call is charged for the places that its frame can need: one for each
 // param, local and value that its code computes, and for each local wherever ways meet, since wazero gives no place to
 // two values. That is as much as hostile code can use up (measured: 16 MiB of depth make at most 22 MiB of stack and
-// outgrown stacks) and about ten times what usual code does: the dearest example, of Go, needs less than 256 KiB of it. A
-// function that calls nothing is not counted: one of them at most is on the stack, and Limits.FrameBytes bounds it.
+// outgrown stacks) and about ten times what usual code does: the dearest example, of Go, needs less than 256 KiB of it.
 //
 // # Why does Meter check every index?
 //

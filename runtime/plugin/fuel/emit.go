@@ -29,6 +29,7 @@ type emitter struct {
 	places               []int32 // and where the labels of its blocks are
 	local                uint32  // of its fuel, in loops without calls
 	cached               bool    // whether that is in use
+	counted              bool    // whether the function in hand takes from the depth
 }
 
 func (w *emitter) bytes(b ...byte) { w.body = append(w.body, b...) }
@@ -153,11 +154,15 @@ func (w *emitter) endLoop(b *body, k *block, id int32) {
 	w.bytes(0x0b)
 }
 
-func (w *emitter) leave(frame int64) {
+// leave gives back what a function took from the depth.
+func (w *emitter) leave(n *node) {
 	w.global(globalGet, w.depth)
-	w.i64(frame)
+	w.i64(n.frame)
 	w.bytes(0x7c) // i64.add
 	w.global(globalSet, w.depth)
+	if !n.climbs {
+		return
+	}
 	w.global(globalGet, w.mark)
 	w.global(globalGet, w.depth)
 	w.bytes(0x53, 0x04, 0x40, 0x10) // i64.lt_s if call
@@ -165,20 +170,52 @@ func (w *emitter) leave(frame int64) {
 	w.bytes(0x0b)
 }
 
-// function writes one function: t its type, b its scan with the charges worked out, r its code.
-func (w *emitter) function(t *funcType, b *body, r []byte, start, end int, entry int64) {
+// function writes own function i: b is its scan with the charges worked out.
+func (w *emitter) function(b *body, i int, entry int64) {
+	n, t, r := &w.m.nodes[i], w.m.typeOf(i), w.m.bodies[i]
 	w.body = w.body[:0]
-	w.locals(b, r, start)
-	frame := int64(0)
-	if b.calls {
-		frame = b.frame()
-	}
-	w.place(b)
+	w.locals(b, w.m.wasm, r.at)
+	w.counted = n.tree == 0
+	headed := !n.covered && b.headed(entry)
+	w.place(b, !n.covered && !headed)
 	w.cached = b.blocks[0].region == 0
-	w.enter(entry, frame)
-	w.bytes(0x02) // block: so that a branch out of the function leads to where the depth is given back
-	w.blockType(t)
-	from := b.code
+	switch {
+	case n.covered, headed && !w.counted:
+		w.writeCode(b, len(r.b))
+	case headed:
+		w.take(w.depth, n.frame)
+		w.global(globalGet, w.depth)
+		w.belowZero()
+		w.bytes(0x04, 0x40, 0x00, 0x0b) // if unreachable end
+		w.bytes(0x02)
+		w.blockType(t)
+		w.writeCode(b, len(r.b))
+		w.leave(n)
+		w.bytes(0x0b)
+	default:
+		frame := int64(0)
+		if w.counted {
+			frame = n.frame
+		}
+		w.enter(entry, frame)
+		w.bytes(0x02) // block: so that a branch out of the function leads to where the depth is given back
+		w.blockType(t)
+		w.writeCode(b, len(r.b))
+		w.save()
+		if w.counted {
+			w.leave(n)
+		}
+		w.bytes(0x0f, 0x0b) // return end
+		w.again()
+		w.bytes(0x0b)
+	}
+	w.out = binary.AppendUvarint(w.out, uint64(len(w.body)))
+	w.out = append(w.out, w.body...)
+}
+
+// writeCode writes a function's code up to its end.
+func (w *emitter) writeCode(b *body, end int) {
+	r, from := w.m.wasm, b.code
 	for i := range b.events {
 		e := &b.events[i]
 		w.body = append(w.body, r[from:e.at]...)
@@ -186,15 +223,6 @@ func (w *emitter) function(t *funcType, b *body, r []byte, start, end int, entry
 		from = e.end
 	}
 	w.body = append(w.body, r[from:end]...)
-	w.save()
-	if b.calls {
-		w.leave(frame)
-	}
-	w.bytes(0x0f, 0x0b) // return end
-	w.again()
-	w.bytes(0x0b)
-	w.out = binary.AppendUvarint(w.out, uint64(len(w.body)))
-	w.out = append(w.out, w.body...)
 }
 
 // event writes one event. op is its instruction, whole.
@@ -207,7 +235,10 @@ func (w *emitter) event(b *body, e *event, op []byte) {
 	case e.bulk:
 		w.length(b, e.op)
 		w.bytes(op...)
-	case e.op == 0x0f && (b.calls || w.cached): // return
+	case e.op == 0x10, e.op == 0x11: // call call_indirect
+		w.site(e)
+		w.bytes(op...)
+	case e.op == 0x0f && (w.counted || w.cached): // return
 		w.exit(b, e, 0)
 		w.bytes(0x0c)
 		w.label(b, e, 0)
@@ -240,10 +271,29 @@ func (w *emitter) event(b *body, e *event, op []byte) {
 	w.charge(e.charge)
 }
 
+// site charges for a call where it stands.
+func (w *emitter) site(e *event) {
+	if e.site > 0 {
+		w.check()
+		w.charge(e.site - checkCost)
+	}
+	if e.deep {
+		w.take(w.depth, w.m.deepest)
+		w.global(globalGet, w.depth)
+		w.belowZero()
+		w.bytes(0x04, 0x40) // if
+		w.call(w.refill)
+		w.bytes(0x0b)
+	}
+	if e.last {
+		w.save()
+	}
+}
+
 // place works out where each block's label is among all that are open.
-func (w *emitter) place(b *body) {
+func (w *emitter) place(b *body, whole bool) {
 	w.places = w.places[:0]
-	b.regions()
+	b.regions(whole)
 	for i := range b.blocks {
 		k := &b.blocks[i]
 		switch {
@@ -252,7 +302,7 @@ func (w *emitter) place(b *body) {
 		case i > 0:
 			w.places = append(w.places, w.places[k.parent]+1)
 		default:
-			w.places = append(w.places, 2) // enter has opened two
+			w.places = append(w.places, 0)
 		}
 	}
 }

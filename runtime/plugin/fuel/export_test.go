@@ -14,16 +14,12 @@ func Walk(wasm []byte, l Limits, rnd *rand.Rand, ways int) (ran, charged int64, 
 	if err != nil || m.section[secCode].b == nil {
 		return 0, 0, err
 	}
-	r := m.section[secCode]
-	r.count("functions")
+	if err := m.analyse(); err != nil {
+		return 0, 0, err
+	}
 	var b body
-	for i := m.imported.funcs; i < len(m.funcs); i++ {
-		f := r.part(r.u32())
-		b.scan(m, &m.types[m.funcs[i]], &f)
-		if f.err != nil {
-			return 0, 0, f.err
-		}
-		entry := b.charge(slack)
+	for i := range m.nodes {
+		entry := m.scanAgain(i, &b)
 		w := walker{b: &b, rnd: rnd, ends: make([]int, len(b.blocks)), begins: make([]int, len(b.blocks)), elses: make([]int, len(b.blocks))}
 		w.index()
 		for range ways {
@@ -49,7 +45,7 @@ func (w *walker) index() {
 	for i := range w.b.events {
 		e := &w.b.events[i]
 		switch {
-		case e.bulk:
+		case e.stays():
 		case e.op == 0x0b:
 			w.ends[e.block] = i
 		case e.op == 0x03:
@@ -107,7 +103,11 @@ func (w *walker) walk(entry int64) error {
 }
 
 func (w *walker) step(i int, e *event) int {
-	if e.bulk {
+	if e.site > 0 {
+		w.check(e.site, false)
+		w.pay(e.site)
+	}
+	if e.stays() {
 		return i + 1
 	}
 	k := &w.b.blocks[0]

@@ -11,7 +11,8 @@ import (
 //
 // History: 1, the first. 2: fuel comes in slices, a test is made before what it is for is charged, loads cost 4 and stores 2.
 // 3: a trap in a loop without calls is never taken for want of fuel, even where the last charge was not there.
-// 4: foldrun_buffer and foldrun_error have a sixteenth of the stack.
+// 4: callers charge for small functions, and a function that begins with a loop is charged there; bounded functions take nothing
+// from the depth; foldrun_buffer and foldrun_error have a sixteenth of the stack.
 const Version = 4
 
 // What the meter appends to a module's exports: three mutable i64 globals, which the host sets before each call, and
@@ -108,53 +109,23 @@ func Meter(wasm []byte, l Limits) ([]byte, error) {
 // code meters the code section into w.out.
 func (w *emitter) code() error {
 	m := w.m
-	r := m.section[secCode]
-	n := 0
-	if r.b != nil {
-		n = r.count("functions")
-		w.out = make([]byte, 0, len(r.b)-r.at+(len(r.b)-r.at)/4)
+	if err := m.analyse(); err != nil {
+		return err
 	}
-	if n > 0 {
+	if m.datas > 0 && m.section[secData].b == nil {
+		return &Error{Function: -1, Err: errors.New("a data count section, and no data")}
+	}
+	if len(m.nodes) > 0 {
+		size := len(m.section[secCode].b)
+		w.out = make([]byte, 0, size+size/4)
 		w.addClimbed()
 		w.addRefill()
 		w.addRef()
 	}
-	if defined := len(m.funcs) - m.imported.funcs; r.err == nil && n != defined {
-		r.fail("%d functions have code, %d are declared", n, defined)
-	}
 	var b body
-	frames, code := int64(0), int64(len(r.b)-r.at)
-	for i := m.imported.funcs; i < len(m.funcs) && r.err == nil; i++ {
-		at, size := r.at, r.u32()
-		f := r.part(size)
-		if uint64(size) > uint64(m.limits.FunctionBytes) {
-			r.failAt(at, "a body of %d bytes, the limit is %d", size, m.limits.FunctionBytes)
-		}
-		if r.err != nil {
-			return &Error{Function: i, Offset: r.bad, Err: r.err}
-		}
-		start, t := f.at, &m.types[m.funcs[i]]
-		b.scan(m, t, &f)
-		if f.err == nil && b.frame() > int64(m.limits.FrameBytes) {
-			f.failAt(start, "a call may need %d bytes of stack, the limit is %d", b.frame(), m.limits.FrameBytes)
-		}
-		if frames += b.frame(); f.err == nil && frames > framesPerByte*code+framesAlways {
-			f.failAt(start, "with this function the module has %d bytes of frames for %d bytes of code: it would take too long to compile", frames, code)
-		}
-		if f.err != nil {
-			return &Error{Function: i, Offset: f.bad, Err: f.err}
-		}
-		entry := b.charge(slack) + int64(b.locals)/movesPerFuel
-		w.function(t, &b, m.wasm, start, f.at, entry)
-	}
-	if r.err == nil && r.more() {
-		r.fail("%d bytes after the end of the section", len(r.b)-r.at)
-	}
-	if r.err == nil && m.datas > 0 && m.section[secData].b == nil {
-		r.err = errors.New("a data count section, and no data")
-	}
-	if r.err != nil {
-		return &Error{Function: -1, Offset: r.bad, Err: r.err}
+	for i := range m.nodes {
+		entry := m.scanAgain(i, &b)
+		w.function(&b, i, entry)
 	}
 	w.appendHelpers()
 	return nil
@@ -205,6 +176,11 @@ func (w *emitter) assemble() []byte {
 		out = append(out, s...)
 	}
 	return out
+}
+
+// refuse returns an error in one of the module's own functions.
+func (m *module) refuse(i, at int, format string, args ...any) error {
+	return &Error{Function: m.imported.funcs + i, Offset: at, Err: fmt.Errorf(format, args...)}
 }
 
 func appendSection(out []byte, id int, payload ...[]byte) []byte {

@@ -52,7 +52,7 @@ func (b *body) livePass() (changed bool) {
 	live := uint64(0)
 	for i := len(b.events) - 1; i >= 0; i-- {
 		e := &b.events[i]
-		if !e.bulk {
+		if !e.stays() {
 			var more bool
 			live, more = b.liveAt(e, live)
 			changed = changed || more

@@ -47,7 +47,11 @@ type module struct {
 	elems    int
 	datas    int // segments, by the data count section; -1 without it
 	refer    uint32
-	referred bool // refer is the function that limits.Refer names
+	named    bool // refer is the function that limits.Refer names
+	referred map[uint32]bool
+	bodies   []reader // of the own functions
+	nodes    []node   // the same; nil until they are known
+	deepest  int64    // bytes that a call of a bounded function needs at most
 }
 
 // tableType is a table that the module defines.
@@ -58,7 +62,7 @@ type tableType struct {
 
 // decode reads everything but the code.
 func decode(wasm []byte, l Limits) (*module, error) {
-	m := &module{limits: l, wasm: wasm, datas: -1}
+	m := &module{limits: l, wasm: wasm, datas: -1, referred: map[uint32]bool{}}
 	r := reader{b: wasm}
 	m.split(&r)
 	if r.err != nil {
@@ -276,7 +280,7 @@ func (m *module) readConst(r *reader) {
 	case 0xd0:
 		r.refType()
 	case 0xd2:
-		r.index(len(m.funcs), "function")
+		m.refers(r.index(len(m.funcs), "function"))
 	case 0xfd:
 		if s := r.byte(); s != 0x0c {
 			r.failAt(at, "vector instruction %#x in a constant expression", s)
@@ -300,8 +304,9 @@ func (m *module) readExports(r *reader) {
 		switch kind := r.byte(); kind {
 		case 0:
 			i := r.index(len(m.funcs), "function")
+			m.refers(i)
 			if m.limits.Refer != "" && name == m.limits.Refer {
-				m.refer, m.referred = i, true
+				m.refer, m.named = i, true
 			}
 		case 1:
 			r.index(m.imported.tables+len(m.tables), "table")
@@ -315,7 +320,10 @@ func (m *module) readExports(r *reader) {
 	}
 }
 
-func (m *module) readStart(r *reader) { r.index(len(m.funcs), "function") }
+func (m *module) readStart(r *reader) { m.refers(r.index(len(m.funcs), "function")) }
+
+// refers says that a function may be called by others than its callers.
+func (m *module) refers(function uint32) { m.referred[function] = true }
 
 func (m *module) readElements(r *reader) {
 	m.elems = r.count("element segments")
@@ -344,7 +352,7 @@ func (m *module) readElements(r *reader) {
 		}
 		for k := r.count("elements"); k > 0 && r.err == nil; k-- {
 			if flags&4 == 0 {
-				r.index(len(m.funcs), "function")
+				m.refers(r.index(len(m.funcs), "function"))
 			} else {
 				m.readConst(r)
 			}

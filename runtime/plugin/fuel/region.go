@@ -21,12 +21,12 @@ import "slices"
 // zero: such a trap is the module's own, whatever the last charge was.
 
 // regions finds the regions, and the blocks that they are left to.
-func (b *body) regions() {
+func (b *body) regions(whole bool) {
 	for i := range b.blocks {
 		k := &b.blocks[i]
 		k.region, k.exits = none, nil
 		switch {
-		case i == 0 && b.tight && !b.calls:
+		case i == 0 && b.tight && !b.calls && whole:
 			k.region = 0
 		case i > 0 && b.blocks[k.parent].region != none:
 			k.region = b.blocks[k.parent].region
@@ -34,13 +34,13 @@ func (b *body) regions() {
 			k.region = int32(i)
 		}
 	}
-	if !b.tight || !b.calls {
+	if !b.tight || b.blocks[0].region == 0 {
 		return
 	}
 	for i := range b.events {
 		e := &b.events[i]
 		switch {
-		case e.bulk:
+		case e.stays():
 		case e.op == 0x0d: // br_if
 			b.addExit(e, e.block)
 		case e.op == 0x0e: // br_table

@@ -88,7 +88,7 @@ func (w *emitter) addClimbed() {
 
 // addRef appends the function that returns a reference to the one that the host has named.
 func (w *emitter) addRef() {
-	if !w.m.referred {
+	if !w.m.named {
 		return
 	}
 	w.ref = w.addHelper("", "\x70", func() {
