@@ -91,6 +91,7 @@ type Fold struct {
 	ErrorBudget    Budget        // source keys that may be in quarantine; default 1 % of the live ones
 	OnDivergence   string        // "rebuild" (default), "reconcile" or "halt"
 	Upgrade        string        // "auto" (default) or "manual"
+	DiskQuota      int64         // bytes that all its generations may take on disk; 0 (default) = no bound
 	RollbackWindow time.Duration // how long a generation that an upgrade replaced is kept; default 1h, 0 = not at all
 	MaxStaleness   time.Duration // NATS away for longer: not ready; 0 (default) = never
 	Source         Source

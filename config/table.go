@@ -150,6 +150,9 @@ func (t *table) size(key string, dst *int64, lo, hi int64) {
 		t.problem(key, "wants a size, has "+kind(v), fmt.Sprintf(`write %s = "64MiB"`, key))
 		return
 	}
+	if s == "" && *dst == 0 { // as it is where nothing is said
+		return
+	}
 	n, ok := parseSize(s)
 	if !ok {
 		t.problem(key, quote(s)+" is no size", fmt.Sprintf(`write %s = %q; units are B, KiB, MiB, GiB, TiB, kB, MB, GB and TB`, key, mendSize(s)))

@@ -23,6 +23,10 @@ func (s *supervisor) begin(cause *Stop) error {
 		s.set(func() { s.cause = cause })
 	}
 	if s.want = s.building.follower == nil; s.want {
+		if err := s.fits(); err != nil {
+			s.want = false
+			return err
+		}
 		s.rest()
 		s.overdue = nil
 		return s.unread(func() error { // the way back may be removed

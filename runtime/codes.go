@@ -13,6 +13,7 @@ const (
 	CodeStore          = "store_failed"       // the store could not be opened, read or written
 	CodeDamaged        = "store_damaged"      // a file of the store is corrupt
 	CodeDiskLow        = "disk_low"           // paused until there is min_free_disk again
+	CodeQuota          = "disk_quota"         // paused until the fold takes less than its disk_quota, or a build of it would not
 	CodeRecordFailed   = "record_failed"      // on_error = "halt", and a record could not be transformed
 	CodeBudget         = "error_budget"       // more records failed than error_budget allows
 	CodeQuarantineFull = "quarantine_full"    // what failed takes more room than quarantine has

@@ -160,6 +160,53 @@ func TestDiskLow(t *testing.T) {
 	s.settle(path, s.modelFold("edge"), nil)
 }
 
+// TestQuota: a fold that takes more than its quota pauses, and goes on under another one; reads go on.
+func TestQuota(t *testing.T) {
+	s := newSite(t)
+	kv := s.bucket("edge", 1)
+	last := s.put(kv, "k", []byte("ax=1"))
+	path := t.TempDir()
+	r := start(t, path, store.Options{}, s.modelFold("edge"))
+	r.reach(last)
+	r.stop()
+
+	s.put(kv, "k", []byte("ax=2"))
+	o := s.modelFold("edge")
+	o.DiskQuota = 1
+	r = start(t, path, store.Options{}, o)
+	r.await("a pause", func(st Status) bool { return st.Code == CodeQuota })
+	if st := r.Status(); st.State != StateWaiting || st.Seq != last || st.Hint == "" {
+		t.Errorf("paused: %+v", st)
+	}
+	equal(t, "rows while paused", r.rows(0, store.Range{}), `"x" "k" "1"`)
+	r.stop()
+	s.settle(path, s.modelFold("edge"), nil)
+}
+
+// TestQuotaOfBuild: a build for which the quota has no room beside what serves is not begun, and what serves follows on.
+func TestQuotaOfBuild(t *testing.T) {
+	s := newSite(t)
+	kv := s.bucket("edge", 1)
+	last := s.put(kv, "k", []byte("ax=1"))
+	path := t.TempDir()
+	r := start(t, path, store.Options{}, s.modelFold("edge"))
+	r.reach(last)
+	size := must(r.Store().Size())(t)
+	r.stop()
+
+	o := s.modelFold("edge")
+	o.Collisions, o.DiskQuota = nil, size+size/2
+	r = start(t, path, store.Options{}, o)
+	r.await("a hold", func(st Status) bool { return st.Code == CodeQuota })
+	r.reach(s.put(kv, "k", []byte("ax=2")))
+	if st := r.Status(); st.Build != nil || st.Hint == "" {
+		t.Errorf("held: %+v", st)
+	}
+	r.stop()
+	o.DiskQuota = 100 * size
+	s.settle(path, o, nil)
+}
+
 // TestOtherIdentity starts a fold with another configuration while there is no server: the generation that is there
 // answers reads, and nothing is folded into it. The one that is configured replaces it once it is built.
 func TestOtherIdentity(t *testing.T) {

@@ -23,6 +23,7 @@ type FoldOptions struct {
 	Module     plugin.Options
 	Collisions map[string]store.Collisions // by index; others are store.All
 	OnError    string                      // one of the OnError… constants; default OnErrorQuarantine
+	DiskQuota  int64                       // bytes that all generations may take on disk; 0: no bound
 	Budget     *store.Budget               // bounds quarantine; default 1 % of the live source keys, at least 100
 	OnEvict    string                      // "remove", "keep"
 	KeepSource bool                        // the store keeps the records of the source, and a build reads them there

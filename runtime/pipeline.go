@@ -335,7 +335,7 @@ func (p *pipeline) store(ctx context.Context, x part) (done store.Committed, err
 	}
 	// The committed position must not share memory with the source's batch, which is reused.
 	x.pos.Anchors = append([]store.Anchor(nil), x.pos.Anchors...)
-	x.batch.Halt, x.batch.Budget = p.fold.opt.OnError == OnErrorHalt, p.fold.budget()
+	x.batch.Halt, x.batch.Budget, x.batch.Quota = p.fold.opt.OnError == OnErrorHalt, p.fold.budget(), p.fold.opt.DiskQuota
 	for stored := false; ; {
 		start := time.Now()
 		if !p.db.Waiting() {
@@ -360,12 +360,15 @@ func (p *pipeline) store(ctx context.Context, x part) (done store.Committed, err
 				return done, nil
 			}
 			x.batch.Reset() // more was due than one commit holds, and nothing else waits
-			x.batch.MaxAge = maxAge
+			x.batch.MaxAge, x.batch.Quota = maxAge, p.fold.opt.DiskQuota
 			continue
-		case !errors.Is(err, store.ErrDiskLow):
+		case errors.Is(err, store.ErrDiskLow):
+			p.fold.pause(&Stop{CodeDiskLow, hint.Error(err, "free space there, or lower [store] min_free_disk, or memory, of which memtables are a part: the fold goes on by itself")})
+		case errors.Is(err, store.ErrQuota):
+			p.fold.pause(&Stop{CodeQuota, hint.Error(err, "raise disk_quota of fold %s and foldrun reload, or give up its way back: foldrun generations %s says what takes it", p.fold.opt.Name, p.fold.opt.Name)})
+		default:
 			return done, p.stopped(err)
 		}
-		p.fold.pause(&Stop{CodeDiskLow, hint.Error(err, "free space there, or lower [store] min_free_disk, or memory, of which memtables are a part: the fold goes on by itself")})
 		select {
 		case <-time.After(diskPause):
 		case <-ctx.Done():

@@ -93,6 +93,10 @@ type Batch struct {
 	// Budget bounds quarantine; nil: only MaxHeld does. Reset sets it to nil.
 	Budget *Budget
 
+	// Quota is how much all generations of the fold may take on disk, bytes; 0: no matter how much. Commit returns ErrQuota
+	// once they take more. Reset sets it to 0.
+	Quota int64
+
 	specs    []IndexSpec
 	slab     []byte
 	changes  []change
@@ -108,7 +112,7 @@ func NewBatch(specs []IndexSpec) *Batch { return &Batch{specs: specs} }
 func (b *Batch) Reset() {
 	b.slab, b.changes, b.rows, b.failures = b.slab[:0], b.changes[:0], b.rows[:0], b.failures[:0]
 	b.MaxAge, b.Rewind, b.Retry, b.Halt, b.Budget = 0, false, false, false, nil
-	b.More, b.Swept, b.Copy = false, 0, nil
+	b.More, b.Swept, b.Copy, b.Quota = false, 0, nil, 0
 }
 
 // Expect readies b for so many source keys, and bytes of what it will hold, that it need not be copied while it grows.

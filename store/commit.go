@@ -13,6 +13,9 @@ import (
 var (
 	// ErrDiskLow is returned before anything is written, when less than the minimum is free. Reads go on; try again.
 	ErrDiskLow = errors.New("store: free disk space is below min_free_disk")
+	// ErrQuota is returned before anything is written, when the generations of the fold take more than Batch.Quota. Reads go
+	// on; try again.
+	ErrQuota = errors.New("store: the fold takes more than its disk_quota")
 	// ErrClosed is returned by every method after Close.
 	ErrClosed = errors.New("store: closed")
 )
@@ -83,7 +86,7 @@ func (db *DB) Commit(b *Batch, pos Position, now int64) (Committed, error) {
 	if err := db.checkCommit(b, pos); err != nil {
 		return done, err
 	}
-	if err := db.diskRoom(); err != nil {
+	if err := errors.Join(db.diskRoom(), db.quotaRoom(b.Quota)); err != nil {
 		return done, err
 	}
 	db.commit.more = b.More

@@ -42,6 +42,7 @@ type DB struct {
 	commitMu sync.Mutex
 	commit   committer // owned by Commit
 	failed   error     // owned by Commit
+	used     usage     // owned by Commit
 
 	epochs  epochs
 	readers sync.WaitGroup // open views

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"sync/atomic"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 )
@@ -72,6 +74,53 @@ func (db *DB) diskRoom() error {
 		return fmt.Errorf("%w: %d MiB free at %s, %d MiB needed: min_free_disk, and %d MiB that memtables may still write", ErrDiskLow, u.AvailBytes/mib, db.path, need/mib, db.env.Memory.Memtables()/mib)
 	}
 	return nil
+}
+
+// usageEvery is how old what quotaRoom knows may be.
+const usageEvery = time.Second
+
+// A usage is how much a fold was found to take.
+type usage struct {
+	bytes int64
+	at    time.Time
+}
+
+// quotaRoom returns ErrQuota when the generations of the fold take more than so much, and with what waits to be stored. What
+// memtables hold stands in the logs, which count. quota 0 is none.
+func (db *DB) quotaRoom(quota int64) error {
+	if quota == 0 {
+		return nil
+	}
+	if time.Since(db.used.at) >= usageEvery {
+		n, err := db.dir.Used(db.Identity().Fold)
+		if err != nil {
+			return err
+		}
+		db.used = usage{n, time.Now()}
+	}
+	if n := db.used.bytes + int64(db.commit.stage.bytes()); n > quota {
+		return fmt.Errorf("%w: %d MiB of %d MiB", ErrQuota, n/mib, quota/mib)
+	}
+	return nil
+}
+
+// Size returns how much the store's files take, bytes.
+func (db *DB) Size() (int64, error) { return sizeOf(db.dir.fs, db.path) }
+
+// Used returns how much the files of all generations of a fold take, bytes.
+func (d *Dir) Used(fold string) (bytes int64, err error) {
+	path := d.foldPath(fold)
+	generations, err := d.fs.List(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return 0, nil
+	}
+	for _, name := range generations {
+		// one that is gone meanwhile takes nothing; what is no directory is a few bytes
+		if n, err := sizeOf(d.fs, d.fs.PathJoin(path, name)); err == nil {
+			bytes += n
+		}
+	}
+	return bytes, err
 }
 
 // setDamage remembers the first corruption that was found.

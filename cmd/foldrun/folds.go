@@ -63,6 +63,7 @@ func foldOptions(c *config.Config, fc config.Fold, l link, log *slog.Logger) run
 		Collisions: map[string]store.Collisions{},
 		OnError:    fc.OnError,
 		Budget:     &store.Budget{Share: fc.ErrorBudget.Share, Least: fc.ErrorBudget.Keys},
+		DiskQuota:  fc.DiskQuota,
 		OnEvict:    fc.Source.OnEvict,
 		KeepSource: fc.Source.Keep,
 		OnDiverged: runtime.Divergence(fc.OnDivergence),
