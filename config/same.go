@@ -25,14 +25,14 @@ func (c *Config) Beside(d *Config) (all []string) {
 			all = append(all, x.name)
 		}
 	}
-	return append(append(all, c.lacks(d)...), d.lacks(c)...)
+	return append(append(all, c.lacks(d, "(new)")...), d.lacks(c, "(gone)")...)
 }
 
-// lacks names the folds of another configuration that c has not.
-func (c *Config) lacks(d *Config) (all []string) {
+// lacks names the folds of another configuration that c has not, and says how that came.
+func (c *Config) lacks(d *Config, how string) (all []string) {
 	for _, f := range d.Folds {
 		if !slices.ContainsFunc(c.Folds, func(g Fold) bool { return g.Name == f.Name }) {
-			all = append(all, "[fold."+f.Name+"]")
+			all = append(all, "[fold."+f.Name+"] "+how)
 		}
 	}
 	return all

@@ -107,8 +107,8 @@ func (s *supervisor) carryOut(ctx context.Context, c command) (refused, end erro
 	case c.do == verbRebuild && s.next == nil && !s.want && s.cur != nil && !s.id.Has(s.cur.db.Generation()):
 		c.do = verbApply
 		return s.apply(ctx, c)
-	case c.do == verbRebuild && s.next != nil && s.held == nil:
-		return hint.Error(fmt.Errorf("fold %s: generation %s is being built already", s.opt.Name, s.next.db.Generation()), "foldrun status says how far it is"), nil
+	case c.do == verbRebuild && s.held == nil && (s.next != nil || s.want && s.returns()): // the way back is not what is configured
+		return hint.Error(fmt.Errorf("fold %s: generation %s is being built already", s.opt.Name, s.nextName()), "foldrun status says how far it is"), nil
 	case c.do == verbRebuild:
 		if s.next == nil && s.held == nil { // there is nothing to drop: what cannot be begun changes nothing
 			return s.attempt(s.cause)

@@ -131,7 +131,7 @@ func (s *supervisor) rollback() (refused, failed error) {
 	if err := s.dir.Hold(s.opt.Name, s.id); err != nil {
 		return nil, &Stop{CodeStore, err}
 	}
-	return nil, s.goBack(p, s.rolledBack())
+	return nil, s.goBack(p, s.goingBack(p.Generation))
 }
 
 // goBack has the way back serve, once it has caught up.
@@ -149,6 +149,12 @@ func (s *supervisor) goBack(p store.Previous, cause *Stop) error {
 	s.want = true
 	s.set(func() { s.queued = p.Generation })
 	return nil
+}
+
+// goingBack is why a fold is to serve another generation than what is configured, until it does.
+func (s *supervisor) goingBack(to string) *Stop {
+	return &Stop{CodeRolledBack, hint.Error(fmt.Errorf("fold %s is being rolled back: generation %s serves once it has caught up", s.opt.Name, to),
+		"foldrun status says what it waits for; foldrun apply %s, after that, has what is configured serve again", s.opt.Name)}
 }
 
 // rolledBack is why a fold does not serve what is configured, after a rollback.

@@ -377,3 +377,26 @@ func TestReturnUnfinished(t *testing.T) {
 	c.await("back", func(st Status) bool { return st.Generation == first && st.State == StateHeld })
 	c.stop()
 }
+
+// TestRollbackQueued: a rollback that waits for another fold's build says that it is under way, not that it is done, and is not
+// what a rebuild asks for.
+func TestRollbackQueued(t *testing.T) {
+	c := newClinic(t, 1, func(o *FoldOptions) { o.Rollback = time.Hour })
+	first, second := c.upgraded()
+	c.wanted <- struct{}{} // what another fold's build asks for
+	c.await("rest", func(st Status) bool { return st.Previous == nil })
+	c.builds <- struct{}{}
+	check(t, c.Rollback(t.Context()))
+	st := c.Status()
+	if st.Generation != second || st.Code != CodeRolledBack || !strings.Contains(st.Reason, "is being rolled back: generation "+first) {
+		t.Errorf("%+v", st)
+	}
+	if err := c.Rebuild(t.Context()); err == nil || !strings.Contains(err.Error(), first+" is being built already") {
+		t.Errorf("rebuild: %v", err)
+	}
+	<-c.builds
+	c.await("back", func(st Status) bool {
+		return st.Generation == first && st.State == StateHeld && strings.Contains(st.Reason, "was rolled back")
+	})
+	c.stop()
+}

@@ -144,7 +144,7 @@ func nobody(r *http.Request, subject string) *http.Response {
 		} `json:"error"`
 	}
 	body.Error.Code, body.Error.Message = "nobody_answers", "nobody answers at "+subject
-	body.Error.Hint = "does foldrun run there, with [query], and is the fold caught up? An instance answers for itself whatever state it is in"
+	body.Error.Hint = "does foldrun run there, with [query] and this subject, has it that fold, and has the fold caught up? An instance answers for itself whatever state it is in"
 	b, _ := json.Marshal(body) // strings
 	return &http.Response{StatusCode: http.StatusServiceUnavailable, Status: "503 no responders", Header: http.Header{}, Request: r, Proto: "NATS",
 		Body: io.NopCloser(bytes.NewReader(b))}

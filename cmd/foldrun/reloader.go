@@ -64,7 +64,8 @@ func (r *reloader) reload(ctx context.Context) (did serve.Reloaded, err error) {
 		return did, hint.Error(err, "foldrun check -c %s lists what is wrong", r.now.Path)
 	}
 	if what := r.now.Beside(c); len(what) > 0 {
-		return did, hint.Error(fmt.Errorf("%s: other than folds has changed: %s", c.Path, strings.Join(what, ", ")), "start foldrun again: only folds that run already are taken up without that")
+		return did, hint.Error(fmt.Errorf("%s: what only a start takes up has changed: %s", c.Path, strings.Join(what, ", ")),
+			"start foldrun again: a reload takes up what has changed within folds that run already")
 	}
 	var ready []prepared
 	for i, fc := range c.Folds {

@@ -65,10 +65,13 @@ func oneWay(c *cobra.Command) error {
 	return errors.Join(exclusive(c, "claimants", "latest"), exclusive(c, "hex", "base64"), exclusive(c, "hex", "tuple"), exclusive(c, "base64", "tuple"))
 }
 
+// longestWait is what docs/http.md has as the most that a reader waits for a position.
+const longestWait = 30 * time.Second
+
 // waitFlags are those of a position that is demanded.
 func (f *rowFlags) waitFlags(c *cobra.Command) {
 	c.Flags().Uint64Var(&f.atLeast.Seq, "min-seq", 0, "only when the fold has folded this seq, which a put returned")
-	c.Flags().DurationVar(&f.atLeast.Wait, "wait", 0, "how long to wait for --min-seq, up to 30s")
+	c.Flags().DurationVar(&f.atLeast.Wait, "wait", 0, fmt.Sprintf("how long to wait for --min-seq, up to %v", longestWait))
 	c.Flags().StringVar(&f.incarnation, "incarnation", "", "creation time of the stream that --min-seq is of")
 }
 
@@ -86,6 +89,9 @@ func (f *rowFlags) scope() (client.Range, error) {
 	r.AtLeast = f.atLeast
 	if f.atLeast.Seq == 0 || f.atLeast.Wait < 0 {
 		return r, hint.Error(misuse{errors.New("--min-seq is 0, or --wait is negative")}, "give the seq that the put returned, and how long to wait for it")
+	}
+	if f.atLeast.Wait > longestWait {
+		return r, hint.Error(misuse{fmt.Errorf("--wait is %v", f.atLeast.Wait)}, "write a duration up to %v, as 250ms", longestWait)
 	}
 	if f.incarnation != "" {
 		at, err := time.Parse(time.RFC3339Nano, f.incarnation)
