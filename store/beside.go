@@ -21,7 +21,7 @@ const (
 
 // fileOfOurs says whether a file in the directory of a generation is one of ours, whole or about to be.
 func fileOfOurs(name string) bool {
-	return slices.Contains([]string{identityFile, builtFile, moduleFile}, strings.TrimSuffix(name, fresh))
+	return slices.Contains([]string{identityFile, builtFile, moduleFile, copiedFile}, strings.TrimSuffix(name, fresh))
 }
 
 // A described is what identityFile holds.

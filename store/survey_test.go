@@ -39,6 +39,7 @@ func TestSurvey(t *testing.T) {
 		db, err := d.Build(Identity{Fold: "f", Module: "m", Indexes: twoIndexes}, n)
 		ok(t, err)
 		ok(t, db.KeepModule([]byte("wasm")))
+		ok(t, db.NoteCopied("00000000000000ee"))
 		all = append(all, db)
 	}
 	name := func(n int) string { return all[n-1].Generation() }
