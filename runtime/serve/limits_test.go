@@ -178,8 +178,8 @@ func TestHugeHeaders(t *testing.T) {
 	before.returns(t)
 }
 
-// TestManyConnections opens 2,000 connections, none of which asks anything: no more than the limit take a descriptor here, others
-// are answered all the while, and then everything is given back.
+// TestManyConnections opens 2,000 connections, none of which asks anything: one that asks is answered all the same, and then
+// everything is given back. How many have a place at once is what TestDescriptors counts.
 func TestManyConnections(t *testing.T) {
 	const many, limit = 2000, 64
 	var files syscall.Rlimit
@@ -199,28 +199,9 @@ func TestManyConnections(t *testing.T) {
 			}
 		})
 	}
-	most := 0
-	watch := make(chan struct{})
-	go func() { dialing.Wait(); close(watch) }()
-	count := func() {
-		if n := goruntime.NumGoroutine() - before.goroutines; n > most {
-			most = n
-		}
-	}
-	for open := true; open; {
-		select {
-		case <-watch:
-			open = false
-		default:
-			count()
-		}
-	}
+	dialing.Wait()
 	if n := answer(t, address, "/healthz"); n != 200 {
 		t.Errorf("%d among many", n)
-	}
-	count()
-	if most > limit+16+10 { // a goroutine a connection, those that dial, and the client's
-		t.Errorf("%d goroutines for at most %d connections", most, limit)
 	}
 	for _, c := range conns {
 		if c != nil {
