@@ -162,11 +162,14 @@ func run(t testing.TB, dir *store.Dir, f *Fold) *runner {
 	return r
 }
 
-// await waits until ok holds; it is asked again whenever the cursor moved.
+// await waits until ok holds; it is asked again whenever the cursor moved, and now and then: that the fold has caught up moves
+// nothing.
 func (r *runner) await(what string, ok func(Status) bool) {
 	r.t.Helper()
 	late := time.NewTimer(patience)
 	defer late.Stop()
+	again := time.NewTicker(20 * time.Millisecond)
+	defer again.Stop()
 	for {
 		moved := r.Moved()
 		if ok(r.Status()) {
@@ -174,6 +177,7 @@ func (r *runner) await(what string, ok func(Status) bool) {
 		}
 		select {
 		case <-moved:
+		case <-again.C:
 		case <-r.done:
 			if ok(r.Status()) {
 				return
