@@ -184,14 +184,19 @@ func (s *supervisor) failed(ctx context.Context, err error) error {
 	return nil
 }
 
-// fromSource begins a build anew, from the source, whose records could not be read where they are kept.
+// fromSource begins a build anew, from the source, whose records could not be read where they are kept. With on_evict = "keep"
+// that is not what an operator asked for either.
 func (s *supervisor) fromSource(err error) error {
 	s.unreadable = true
 	s.log.Warn("built anew from the source", "err", err)
 	if err := s.drop(); err != nil {
 		return &Stop{CodeStore, err}
 	}
-	refused, failed := s.attempt(s.cause)
+	cause := s.cause
+	if cause == nil && s.opt.OnEvict == evictKeep {
+		cause = &Stop{CodeDamaged, err}
+	}
+	refused, failed := s.attempt(cause)
 	if refused != nil {
 		s.set(func() { s.held = refused })
 	}

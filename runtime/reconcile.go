@@ -17,7 +17,7 @@ import (
 // mends says whether a generation whose stream holds another history is mended in place, and not replaced.
 func (g *follower) mends(stop *source.Stop) bool {
 	switch {
-	case g.opt.OnEvict == evictKeep && g.isPrevious():
+	case g.opt.OnEvict == evictKeep && (g.isPrevious() || g.build.Load() && !g.accepts(stop.Created)):
 		return false // it would lose what its stream evicted, unasked
 	case g.build.Load():
 		return true

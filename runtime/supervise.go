@@ -361,10 +361,14 @@ func (s *supervisor) stopped(ctx context.Context, err error) error {
 	switch {
 	case err == nil || ctx.Err() != nil:
 		return nil
+	case s.want && s.forgets(err):
+		return s.diverged(err)
 	case s.want || s.next != nil: // an operator decided already
 		code, text := Describe(err)
 		s.log.Warn("the generation that serves stands still while another is built", "code", code, "err", text)
-		s.set(func() { s.cause = &Stop{code, hint.Error(errors.New(text), "%s", HintOf(err))} })
+		s.set(func() {
+			s.cause = &Stop{code, hint.Error(ofStream{errors.New(text), foundCreated(err)}, "%s", HintOf(err))}
+		})
 		return nil
 	case divergence(err) != nil:
 		return s.diverged(err)
@@ -372,6 +376,13 @@ func (s *supervisor) stopped(ctx context.Context, err error) error {
 		return s.begin(stop)
 	}
 	return err
+}
+
+// forgets says whether what is to be built of kept records, since on_evict = "keep", would be built of another history of the
+// stream, unasked.
+func (s *supervisor) forgets(err error) bool {
+	stop := divergence(err)
+	return stop != nil && s.opt.OnEvict == evictKeep && !s.accepts(stop.Created) && s.keptSource(nil) != nil
 }
 
 // diverged decides what becomes of a fold whose stream holds another history.
