@@ -245,7 +245,7 @@ var errSooner = errors.New("runtime: not as far")
 
 // lost says whether what serves holds a record, of those that both have folded, that what was built does not: the source
 // showed it to the one and had evicted it before the other came. It is for on_evict = "keep".
-func lost(serves, built *store.DB) (bool, error) {
+func lost(ctx context.Context, serves, built *store.DB) (bool, error) {
 	is, err := built.Pin()
 	if err != nil {
 		return false, err
@@ -275,7 +275,7 @@ func lost(serves, built *store.DB) (bool, error) {
 		}
 		x, found, err := find.Find(l.Source)
 		lacks, bad = !found || x.Seq < l.Seq, err
-		return !lacks && err == nil
+		return !lacks && err == nil && ctx.Err() == nil
 	})
-	return lacks, errors.Join(err, bad)
+	return lacks, errors.Join(err, bad, ctx.Err())
 }

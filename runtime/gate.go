@@ -5,24 +5,32 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/foldrun/foldrun/hint"
 	"github.com/foldrun/foldrun/store"
 )
 
 // gate switches to the generation that is being built once it has caught up, if what it holds is not less than half of
-// what serves, and it answers the gate queries; a rollback needs no gate. Else the fold holds: the old generation serves on until the new one has as much, or an operator decides.
+// what serves, or an operator accepted that, and it answers the gate queries; a rollback needs no gate. Else the fold holds: the
+// old generation serves on until the new one has as much, or an operator decides. What is damaged replaces nothing.
 func (s *supervisor) gate(ctx context.Context) error {
 	g := s.next
-	if s.building.ended == nil || !g.caughtUp() && !s.asFar(g) {
+	if s.building.ended == nil {
 		return nil
 	}
-	if s.id.Has(g.db.Generation()) && !s.accepts(g.db.State().Position().Created) && s.cur != nil {
-		if why := fewerRows(s.cur.db, g.db); why != nil {
+	if err := g.db.Damage(); err != nil {
+		return s.failed(ctx, &Stop{CodeDamaged, hint.Error(err, "foldrun rebuild %s drops what was built, and builds it anew", s.opt.Name)})
+	}
+	if !g.caughtUp() && !s.asFar(g) {
+		return nil
+	}
+	if s.id.Has(g.db.Generation()) && s.cur != nil {
+		if why := fewerRows(s.cur.db, g.db); why != nil && !s.accepts(g.db.State().Position().Created) {
 			s.hold(g, CodeHeld, why)
 			return nil
 		}
-		if s.fails(g) {
+		if s.fails(ctx, g) {
 			return nil
 		}
 	}
@@ -32,14 +40,26 @@ func (s *supervisor) gate(ctx context.Context) error {
 	return s.change(ctx)
 }
 
-// fails says whether what was built does not answer the gate queries, and holds it then. It is asked once a commit.
-func (s *supervisor) fails(g *follower) bool {
+// gateShare bounds what is spent on asking gate queries again: they rest so many times as long as they took.
+const gateShare = 20
+
+// fails says whether what was built does not answer the gate queries, or could not be asked, and holds it then. It is asked
+// once a commit.
+func (s *supervisor) fails(ctx context.Context, g *follower) bool {
 	if len(s.opt.Gates) == 0 {
 		return false
 	}
-	if is := g.db.State(); is == s.asked {
+	is, began := g.db.State(), time.Now()
+	if is == s.asked || began.Before(s.askAfter) {
 		return true
-	} else if why := s.unanswered(g.db); why != nil {
+	}
+	why, err := s.unanswered(ctx, g.db)
+	s.askAfter = time.Now().Add(gateShare * time.Since(began))
+	switch {
+	case err != nil:
+		s.log.Warn("the gate queries could not be asked", "generation", g.db.Generation(), "err", err)
+		return true
+	case why != nil:
 		s.asked = is
 		s.hold(g, CodeGate, why)
 		return true
@@ -64,16 +84,21 @@ func (s *supervisor) lacks(ctx context.Context, g *follower) bool {
 		return false
 	}
 	again := g.from.State().Swept > max(g.sweptOf.Load(), g.db.State().Swept)
+	if again && g.from.State().Position().Seq < g.db.State().Position().Seq {
+		return true // until that is as far
+	}
 	if !again && s.opt.OnEvict == evictKeep {
-		lacks, err := lost(g.from, g.db)
+		err := g.from.Damage()
+		if err == nil {
+			again, err = lost(ctx, g.from, g.db)
+		}
 		switch {
 		case errors.Is(err, errSooner):
 			return true
 		case err != nil:
-			s.log.Warn("what was built is not compared with what serves", "err", err)
-			return !store.IsDamage(err)
+			s.uncompared(g, err)
+			return true
 		}
-		again = lacks
 	}
 	if !again {
 		return false
@@ -83,6 +108,16 @@ func (s *supervisor) lacks(ctx context.Context, g *follower) bool {
 	g.resync.Store(true)
 	s.building = follow(ctx, g)
 	return true
+}
+
+// uncompared notes that nobody can say whether what was built has all that only what serves still has: because that is damaged,
+// and an operator decides, or for a reason that may pass.
+func (s *supervisor) uncompared(g *follower, err error) {
+	if g.from.Damage() == nil {
+		s.log.Warn("what was built is not compared with what serves", "err", err)
+		return
+	}
+	s.hold(g, CodeDamaged, fmt.Errorf("with on_evict = \"keep\" it may lack what only the one that serves has, which cannot be read: %w", err))
 }
 
 // hold notes why what was built does not serve. It is news when it begins.

@@ -1,6 +1,8 @@
 package runtime
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -32,31 +34,41 @@ func (q *GateQuery) refuse(fold string, indexes []string) error {
 	return &Stop{CodeModule, hint.Error(fmt.Errorf("fold %s: gate %s: its module has no index %q", fold, q.Name, q.Index), "it has %q", indexes)}
 }
 
-// failed returns why a view does not answer as the query says. It reads no more rows than that takes.
-func (q *GateQuery) failed(v *store.View, indexes []store.IndexSpec) error {
-	rows, found := uint64(0), q.Value == nil
+// failed returns why a view does not answer as the query says; err is why it could not be asked.
+func (q *GateQuery) failed(ctx context.Context, v *store.View, indexes []store.IndexSpec) (why, err error) {
+	i := slices.IndexFunc(indexes, func(x store.IndexSpec) bool { return x.Name == q.Index })
+	rows, found := v.State().Indexes[i].Rows, true
+	if q.ByKey || q.Prefix != "" || q.Value != nil {
+		rows, found, err = q.count(ctx, v, i)
+	}
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("gate %s: %w", q.Name, err)
+	case rows < q.AtLeast:
+		return fmt.Errorf("gate %s: %s has %d rows, at least %d are to be there", q.Name, q.what(), rows, q.AtLeast), nil
+	case rows > q.AtMost:
+		return fmt.Errorf("gate %s: %s has more rows than %d", q.Name, q.what(), q.AtMost), nil
+	case !found:
+		return fmt.Errorf("gate %s: %s has no row with the value %.200q", q.Name, q.what(), *q.Value), nil
+	}
+	return nil, nil
+}
+
+// count counts rows, and says whether one has the value that is asked for. It reads no more than the query takes, and ends with
+// ctx.
+func (q *GateQuery) count(ctx context.Context, v *store.View, index int) (rows uint64, found bool, err error) {
+	found = q.Value == nil
 	count := func(row store.Row) bool {
 		rows++
 		found = found || string(row.Value) == *q.Value
-		return rows <= q.AtMost && (q.AtMost != AnyNumber || rows < q.AtLeast || !found)
+		return rows <= q.AtMost && (q.AtMost != AnyNumber || rows < q.AtLeast || !found) && ctx.Err() == nil
 	}
-	i := slices.IndexFunc(indexes, func(x store.IndexSpec) bool { return x.Name == q.Index })
-	r, read := store.Range{Prefix: []byte(q.Prefix), Claimants: true}, v.Scan
 	if q.ByKey {
-		r, read = store.Range{Claimants: true}, func(i int, r store.Range, f func(store.Row) bool) error { return v.Get(i, []byte(q.Key), r, f) }
+		err = v.Get(index, []byte(q.Key), store.Range{Claimants: true}, count)
+	} else {
+		err = v.Scan(index, store.Range{Prefix: []byte(q.Prefix), Claimants: true}, count)
 	}
-	if err := read(i, r, count); err != nil {
-		return fmt.Errorf("gate %s: %w", q.Name, err)
-	}
-	switch {
-	case rows < q.AtLeast:
-		return fmt.Errorf("gate %s: %s has %d rows, at least %d are to be there", q.Name, q.what(), rows, q.AtLeast)
-	case rows > q.AtMost:
-		return fmt.Errorf("gate %s: %s has more rows than %d", q.Name, q.what(), q.AtMost)
-	case !found:
-		return fmt.Errorf("gate %s: %s has no row with the value %.200q", q.Name, q.what(), *q.Value)
-	}
-	return nil
+	return rows, found, errors.Join(err, ctx.Err())
 }
 
 // what names what is asked for.
@@ -70,17 +82,18 @@ func (q *GateQuery) what() string {
 	return "index " + q.Index
 }
 
-// unanswered returns why a generation does not answer the fold's gate queries as it is to, nil if it does.
-func (s *supervisor) unanswered(db *store.DB) error {
+// unanswered returns why a generation does not answer the fold's gate queries as it is to, nil if it does; err is why it could
+// not be asked.
+func (s *supervisor) unanswered(ctx context.Context, db *store.DB) (why, err error) {
 	v, err := db.View()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer v.Close()
 	for i := range s.opt.Gates {
-		if err := s.opt.Gates[i].failed(v, db.Indexes()); err != nil {
-			return err
+		if why, err = s.opt.Gates[i].failed(ctx, v, db.Indexes()); why != nil || err != nil {
+			return why, err
 		}
 	}
-	return nil
+	return nil, nil
 }

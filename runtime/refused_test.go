@@ -1,15 +1,101 @@
 package runtime
 
 import (
+	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/foldrun/foldrun/runtime/source"
+	"github.com/foldrun/foldrun/store"
 )
 
 // Builds that may not begin, and generations that may not serve.
+
+// unmet is a gate query that nothing answers.
+func unmet() []GateQuery {
+	return []GateQuery{{Name: "never", Index: "a", AtLeast: 1000, AtMost: AnyNumber}}
+}
+
+// TestGateBesideLoss: who accepts that rows are lost has not said that gate queries need not be answered.
+func TestGateBesideLoss(t *testing.T) {
+	c := newClinic(t, 1, func(o *FoldOptions) { o.OnEvict = evictKeep })
+	c.run()
+	c.fine(c.put("k", "ax=1"))
+	first := c.Status().Generation
+	another(&c.o, 1)
+	c.o.Gates = unmet()
+	c.configure()
+	c.await("a hold", func(st Status) bool { return st.State == StateHeld && st.Code == CodeIdentity })
+	check(t, c.Resume(t.Context(), true))
+	c.await("a hold for the gate, or a switch", func(st Status) bool { return st.Code == CodeGate || st.Generation != first })
+	if st := c.Status(); st.Generation != first {
+		t.Errorf("it serves, and was not asked: %+v", st)
+	}
+	c.stop()
+}
+
+// heavy has the clinic's fold hold so much that table files have it, and lets it follow.
+func (c *clinic) heavy(ok func(Status) bool) {
+	c.t.Helper()
+	for range 3 { // the second start moves what the log holds into a table file, of which the third has read little
+		c.await("what it starts with", ok)
+		c.stop()
+		c.run()
+	}
+	c.await("what it starts with", ok)
+}
+
+// spoilt flips bytes in the files of a store that is open, and reads it.
+func spoilt(t *testing.T, db *store.DB) {
+	t.Helper()
+	tables := must(filepath.Glob(filepath.Join(db.Path(), "*.sst")))(t)
+	for _, name := range tables {
+		b := must(os.ReadFile(name))(t)
+		f := must(os.OpenFile(name, os.O_WRONLY, 0))(t)
+		for i := 1; i < 15; i++ { // rows, and records that are kept, take about the same
+			must(f.WriteAt([]byte{b[len(b)*i/16] ^ 1}, int64(len(b)*i/16)))(t)
+		}
+		check(t, f.Close())
+	}
+	v := must(db.View())(t)
+	defer v.Close()
+	if err := v.Scan(0, store.Range{}, func(store.Row) bool { return true }); !store.IsDamage(err) {
+		t.Fatalf("read what was flipped: %v", err)
+	}
+}
+
+// TestBuildDamaged: what was built and is damaged is told, and does not serve.
+func TestBuildDamaged(t *testing.T) {
+	c := newClinic(t, 1, func(*FoldOptions) {})
+	c.run()
+	var last uint64
+	for i := range 200 {
+		last = c.put(fmt.Sprint(i), "ax="+strings.Repeat("x", 4000))
+	}
+	c.fine(last)
+	first := c.Status().Generation
+	another(&c.o, 1)
+	c.o.Gates = unmet()
+	c.configure()
+	c.heavy(func(st Status) bool {
+		return st.State == StateHeld && st.Code == CodeGate && st.Build != nil && st.Build.Seq >= last
+	})
+	c.mu.Lock()
+	built := c.next.db
+	c.mu.Unlock()
+	spoilt(t, built)
+	c.await("word of the damage", func(st Status) bool { return st.State == StateHeld && st.Code == CodeDamaged })
+	if st := c.Status(); st.Generation != first || st.Hint != "foldrun rebuild f drops what was built, and builds it anew" {
+		t.Errorf("%+v", st)
+	}
+	check(t, c.Rebuild(t.Context()))
+	c.await("the build made anew", func(st Status) bool { return st.Code == CodeGate && st.Build != nil && st.Build.Live == 200 })
+	c.stop()
+}
 
 // TestKeepDiverged: with on_evict = "keep" a generation that is made of kept records does not lose them to another history of the
 // stream that shows up meanwhile, until an operator accepts that.
@@ -56,4 +142,34 @@ func TestKeepUnreadable(t *testing.T) {
 		s.end()
 		c.close()
 	}
+}
+
+// TestKeepUncompared: with on_evict = "keep" what was built of kept records does not replace a generation that is damaged by then,
+// since nobody can say what it lacks, until an operator says so.
+func TestKeepUncompared(t *testing.T) {
+	c := newClinic(t, 1, func(o *FoldOptions) { o.OnEvict, o.KeepSource = evictKeep, true })
+	c.run()
+	var last uint64
+	for i := range 200 {
+		last = c.put(fmt.Sprint(i), "ax="+strings.Repeat("x", 4000))
+	}
+	c.heavy(func(st Status) bool { return st.Seq >= last && st.State == StateFollowing })
+	first := c.Status().Generation
+	another(&c.o, 1)
+	c.o.Gates = []GateQuery{{Name: "mend", Index: "a", Key: "mend", ByKey: true, AtLeast: 1, AtMost: AnyNumber}}
+	c.configure()
+	c.heavy(func(st Status) bool {
+		return st.State == StateHeld && st.Code == CodeGate && st.Build != nil && st.Build.Seq >= last
+	})
+	spoilt(t, c.Store())
+	c.put("mend", "amend=1")
+	c.await("a hold for the damage, or a switch", func(st Status) bool {
+		return st.State == StateHeld && st.Code == CodeDamaged || st.Generation != first
+	})
+	if st := c.Status(); st.Generation != first || !strings.Contains(st.Reason, "which cannot be read") || st.Hint == "" {
+		t.Errorf("%+v", st)
+	}
+	check(t, c.Apply(t.Context(), true))
+	c.await("the switch", func(st Status) bool { return st.Generation != first && st.Live == 201 })
+	c.stop()
 }

@@ -32,6 +32,7 @@ type supervisor struct {
 	waits             []func() error   // what is not done under readers: see unread
 	unsaid            []chan error     // replies to the commands that wait for that
 	asked             *store.State     // of what was built, when it did not answer the gate queries
+	askAfter          time.Time        // they are not asked again before
 	unreadable        bool             // the records that what serves keeps could not be read
 }
 
