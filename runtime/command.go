@@ -116,7 +116,11 @@ func (s *supervisor) carryOut(ctx context.Context, c command) (refused, end erro
 		if err := s.drop(); err != nil {
 			return nil, &Stop{CodeStore, err}
 		}
-		return nil, s.begin(s.cause)
+		refused, end = s.attempt(s.cause)
+		if refused != nil {
+			s.set(func() { s.held = refused })
+		}
+		return refused, end
 	case s.next != nil && s.held != nil && c.accept:
 		return nil, s.change(ctx)
 	case s.next != nil && s.held != nil:
@@ -254,7 +258,10 @@ func (f *Fold) revive(ctx context.Context, c command) (run bool, err error) {
 	case (c.do == verbRebuild || c.do == verbApply) && isPaused(f.stopped):
 		return false, hint.Error(fmt.Errorf("fold %s: %w", f.opt.Name, f.stopped), "foldrun resume %s, then ask again", f.opt.Name)
 	case c.do == verbRebuild, c.do == verbApply:
-		if err = f.dir.Unhold(f.opt.Name); err == nil {
+		if err = f.fits(); err == nil {
+			err = f.dir.Unhold(f.opt.Name)
+		}
+		if err == nil {
 			err = f.order()
 		}
 	case isPaused(f.stopped):

@@ -7,17 +7,21 @@ import (
 )
 
 // fits returns why no build may begin, because of disk_quota: what serves, and as much again, would take more. It is nil for
-// a build that has begun already, and while nothing serves.
-func (s *supervisor) fits() error {
-	quota := s.opt.DiskQuota
-	if quota == 0 || s.cur == nil {
+// a build that has begun already, for one that stands on disk as the way back, and while nothing serves.
+func (f *Fold) fits() error {
+	quota := f.opt.DiskQuota
+	if quota == 0 || f.cur == nil {
 		return nil
 	}
-	next, err := s.dir.Next(s.opt.Name)
+	next, err := f.dir.Next(f.opt.Name)
 	if err != nil || next.Generation != "" {
 		return err
 	}
-	size, err := s.cur.db.Size()
+	p, err := f.dir.Previous(f.opt.Name)
+	if err != nil || f.id.Has(p.Generation) {
+		return err
+	}
+	size, err := f.cur.db.Size()
 	if err != nil {
 		return &Stop{CodeStore, err}
 	}
@@ -26,5 +30,23 @@ func (s *supervisor) fits() error {
 	}
 	const mib = 1 << 20
 	return &Stop{CodeQuota, hint.Error(fmt.Errorf("fold %s: what serves takes %d MiB, and what is to be built beside it may take as much: more than its disk_quota, %d MiB",
-		s.opt.Name, size/mib, quota/mib), "raise disk_quota, then foldrun reload and foldrun apply %s", s.opt.Name)}
+		f.opt.Name, size/mib, quota/mib), "raise disk_quota, then foldrun reload, which begins it; what an operator asked for is to be asked for again")}
+}
+
+// damaged has a generation built in the place of the one that serves, whose files are damaged. Where disk_quota has no room for
+// that, what can be read of it serves on and is followed, until an operator makes room.
+func (s *supervisor) damaged() error {
+	damage := s.serving.db.Damage()
+	refused, failed := s.attempt(&Stop{CodeDamaged, damage})
+	if failed != nil || refused == nil {
+		return failed
+	}
+	if code, text := Describe(refused); code == CodeQuota {
+		held := &Stop{CodeQuota, hint.Error(fmt.Errorf("what serves is damaged (%w), and is not built anew: %s", damage, text),
+			"raise disk_quota, then foldrun reload")}
+		s.log.Error("not built anew", "code", held.Code, "err", held.Err, "hint", HintOf(held))
+		s.set(func() { s.held = held })
+		return nil
+	}
+	return refused
 }

@@ -1,11 +1,13 @@
 package runtime
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -142,6 +144,79 @@ func TestKeepUnreadable(t *testing.T) {
 		s.end()
 		c.close()
 	}
+}
+
+// TestQuotaOfReturn: disk_quota does not keep a fold from what stands on disk already.
+func TestQuotaOfReturn(t *testing.T) {
+	c := newClinic(t, 1, func(o *FoldOptions) { o.Rollback = time.Hour })
+	was := c.o.Collisions
+	first, _ := c.upgraded()
+	c.o.Collisions, c.o.DiskQuota = was, 1
+	c.configure()
+	c.await("the way back, or a hold", func(st Status) bool { return st.Generation == first || st.State == StateHeld })
+	if st := c.Status(); st.Generation != first {
+		t.Errorf("%+v", st)
+	}
+	c.stop()
+}
+
+// TestQuotaOfRebuild: where disk_quota has no room for a build, who asks for one in the place of what is held is told, and what
+// serves follows on; so is who asks it of a fold that stopped.
+func TestQuotaOfRebuild(t *testing.T) {
+	c := newClinic(t, 1, func(*FoldOptions) {})
+	c.run()
+	c.fine(c.put("k", "ax=1"))
+	another(&c.o, 1)
+	c.o.Gates = unmet()
+	c.configure()
+	c.await("a hold", func(st Status) bool { return st.State == StateHeld && st.Code == CodeGate })
+	c.end()
+	<-c.done
+	c.Fold.opt.DiskQuota = 1
+	s := &supervisor{Fold: c.Fold}
+	check(t, s.open(t.Context()))
+	s.held = &Stop{CodeGate, errors.New("it is held")}
+	refused, end := s.carryOut(t.Context(), command{do: verbRebuild})
+	if end != nil || refused == nil {
+		t.Fatalf("refused: %v; ended: %v", refused, end)
+	}
+	if code, _ := Describe(refused); code != CodeQuota || HintOf(refused) == "" || s.held != refused || s.want {
+		t.Errorf("refused: %v; ended: %v; held: %v", refused, end, s.held)
+	}
+	s.end()
+	c.Fold.stopped = &Stop{CodeRecordFailed, errors.New("it stopped")}
+	run, err := c.revive(t.Context(), command{do: verbRebuild})
+	if run || err == nil {
+		t.Fatal("of a fold that stopped, a build is begun")
+	}
+	if code, _ := Describe(err); code != CodeQuota {
+		t.Errorf("of a fold that stopped: %v", err)
+	}
+	c.close()
+}
+
+// TestQuotaOfDamaged: a generation whose files are damaged, and beside which disk_quota has no room for another, is followed on.
+func TestQuotaOfDamaged(t *testing.T) {
+	c := newClinic(t, 1, func(*FoldOptions) {})
+	c.run()
+	var last uint64
+	for i := range 200 {
+		last = c.put(fmt.Sprint(i), "ax="+strings.Repeat("x", 4000))
+	}
+	c.heavy(func(st Status) bool { return st.Seq >= last && st.State == StateFollowing })
+	size := must(c.Store().Size())(t)
+	c.o.DiskQuota = size + size/2
+	c.configure()
+	c.await("it follows", func(st Status) bool { return st.State == StateFollowing })
+	first := c.Status().Generation
+	spoilt(t, c.Store())
+	c.await("a hold", func(st Status) bool { return st.State == StateHeld && st.Code == CodeQuota })
+	last = c.put("l", "ax=1")
+	c.await("it follows on", func(st Status) bool { return st.Seq >= last && strings.Contains(st.Reason, "what serves is damaged") })
+	c.o.DiskQuota = 0
+	c.configure()
+	c.await("what is built in its place", func(st Status) bool { return st.Generation != first && st.State == StateFollowing })
+	c.stop()
 }
 
 // TestKeepUncompared: with on_evict = "keep" what was built of kept records does not replace a generation that is damaged by then,

@@ -105,7 +105,7 @@ func (s *supervisor) step(ctx context.Context, tick <-chan time.Time) error {
 		s.serving.ended = nil
 		return s.stopped(ctx, err)
 	case <-damaged:
-		return s.begin(&Stop{CodeDamaged, s.serving.db.Damage()})
+		return s.damaged()
 	case ask <- struct{}{}: // whoever follows a way back in the place of a build rests
 		return nil
 	case <-asked:
