@@ -51,7 +51,7 @@ func (s *supervisor) attempt(cause *Stop) (refused, failed error) {
 	if s.serving.ended == nil {
 		return nil, err
 	}
-	s.set(func() { s.held, s.cause = held, was })
+	s.set(func() { s.held, s.cause, s.queued = held, was, "" })
 	return err, nil
 }
 
@@ -137,10 +137,11 @@ func (f *Fold) prepare() (next store.Next, err error) {
 		err = f.dir.Finish(f.opt.Name)
 		next = store.Next{}
 	}
-	if err != nil || next.Generation != "" {
-		return next, err
+	if err == nil && next.Generation == "" {
+		next, err = f.way()
 	}
-	if next, err = f.way(); err != nil || next.Generation != "" {
+	if err != nil || next.Generation != "" {
+		f.set(func() { f.queued = next.Generation })
 		return next, err
 	}
 	n, err := f.dir.Vacant(f.id)
@@ -172,7 +173,7 @@ func (s *supervisor) failed(ctx context.Context, err error) error {
 	}
 	s.building = running{}
 	if s.cur == nil {
-		s.set(func() { s.next = nil })
+		s.set(func() { s.next, s.queued = nil, "" })
 		return err
 	}
 	still := "what serves follows the source meanwhile"
@@ -180,7 +181,7 @@ func (s *supervisor) failed(ctx context.Context, err error) error {
 		still = "what serves answers reads and stands still"
 	}
 	held := &Stop{code, hint.Error(ofStream{fmt.Errorf("the build of the next generation stopped, %s: %s", still, text), foundCreated(err)}, "%s", HintOf(err))}
-	s.set(func() { s.next, s.held = nil, held })
+	s.set(func() { s.next, s.held, s.queued = nil, held, "" })
 	return nil
 }
 

@@ -365,7 +365,7 @@ func (p *pipeline) store(ctx context.Context, x part) (done store.Committed, err
 		case errors.Is(err, store.ErrDiskLow):
 			p.fold.pause(&Stop{CodeDiskLow, hint.Error(err, "free space there, or lower [store] min_free_disk, or memory, of which memtables are a part: the fold goes on by itself")})
 		case errors.Is(err, store.ErrQuota):
-			p.fold.pause(&Stop{CodeQuota, hint.Error(err, "raise disk_quota of fold %s and foldrun reload, or give up its way back: foldrun generations %s says what takes it", p.fold.opt.Name, p.fold.opt.Name)})
+			p.fold.pause(&Stop{CodeQuota, hint.Error(err, "raise disk_quota of fold %s and foldrun reload, or give up its way back, with rollback_window = \"\": foldrun generations %s says what takes it", p.fold.opt.Name, p.fold.opt.Name)})
 		default:
 			return done, p.stopped(err)
 		}

@@ -219,6 +219,51 @@ func TestQuotaOfDamaged(t *testing.T) {
 	c.stop()
 }
 
+// TestWayBackGivenUp: with rollback_window = "" a way back that was kept is given up.
+func TestWayBackGivenUp(t *testing.T) {
+	c := newClinic(t, 1, func(o *FoldOptions) { o.Rollback = time.Hour })
+	_, second := c.upgraded()
+	c.o.Rollback = 0
+	c.configure()
+	c.await("one generation", func(Status) bool {
+		all := must(c.dir.Generations("f"))(t)
+		return len(all) == 1 && all[0] == second
+	})
+	c.stop()
+}
+
+// TestWayBackFollows: the way back follows on under another policy, once nobody reads it that holds up its closing, and while an
+// operator is waited for.
+func TestWayBackFollows(t *testing.T) {
+	c := newClinic(t, 1, func(o *FoldOptions) { o.Rollback = time.Hour })
+	c.run()
+	c.fine(c.put("k", "ax=1"))
+	first := c.Status().Generation
+	v := must(c.Store().Pin())(t)
+	c.o.Collisions = nil
+	c.configure()
+	c.await("the upgrade", func(st Status) bool { return st.Generation != first && st.Previous != nil })
+	second := c.Status().Generation
+	c.o.SweepEvery = time.Hour
+	c.configure()
+	last := c.put("l", "ax=1")
+	c.await("rest", func(st Status) bool { return st.Seq >= last && st.Previous == nil })
+	v.Close()
+	follows := func(st Status) bool {
+		return st.Previous != nil && st.Previous.Generation == first && st.Previous.Seq >= last
+	}
+	c.await("the way back", follows)
+
+	another(&c.o, 1)
+	c.o.Upgrade = UpgradeManual
+	c.configure()
+	c.await("the way back", func(st Status) bool { return st.State == StateHeld && st.Generation == second && follows(st) })
+	if err := c.Rollback(t.Context()); err == nil || !strings.Contains(err.Error(), "nothing to go back from") || HintOf(err) == "" {
+		t.Errorf("%v", err)
+	}
+	c.stop()
+}
+
 // TestKeepUncompared: with on_evict = "keep" what was built of kept records does not replace a generation that is damaged by then,
 // since nobody can say what it lacks, until an operator says so.
 func TestKeepUncompared(t *testing.T) {
@@ -246,5 +291,27 @@ func TestKeepUncompared(t *testing.T) {
 	}
 	check(t, c.Apply(t.Context(), true))
 	c.await("the switch", func(st Status) bool { return st.Generation != first && st.Live == 201 })
+	c.stop()
+}
+
+// TestPauseQueued: a fold that is paused does not say of a build that it waits for its turn.
+func TestPauseQueued(t *testing.T) {
+	c := newClinic(t, 1, func(*FoldOptions) {})
+	c.run()
+	c.fine(c.put("k", "ax=1"))
+	first := c.Status().Generation
+	c.builds <- struct{}{} // another fold builds
+	another(&c.o, 1)
+	c.configure()
+	c.await("a build that waits", func(st Status) bool { return st.Build != nil && st.Build.State == StateQueued })
+	check(t, c.Pause(t.Context()))
+	c.await("a pause", func(st Status) bool { return st.State == StatePaused })
+	if b := c.Status().Build; b != nil {
+		t.Errorf("%+v", b)
+	}
+	check(t, c.Resume(t.Context(), false))
+	c.await("a build that waits", func(st Status) bool { return st.Build != nil && st.Build.State == StateQueued })
+	<-c.builds
+	c.await("a switch", func(st Status) bool { return st.Generation != first })
 	c.stop()
 }

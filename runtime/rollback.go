@@ -46,11 +46,15 @@ func (s *supervisor) recall(ctx context.Context) error {
 	if err != nil || p.Generation == "" || s.want {
 		return err
 	}
-	s.overdue = time.After(time.Until(p.Until))
-	if !s.closed() {
-		return nil // an earlier run is just closing it: it rests
+	until := p.Until
+	if s.opt.Rollback == 0 { // by now nothing is to be kept
+		until = time.Now()
 	}
-	if time.Now().After(p.Until) || p.Generation == s.cur.db.Generation() {
+	s.overdue = time.After(time.Until(until))
+	if s.rests = !s.closed(); s.rests {
+		return nil // an earlier run is just closing it
+	}
+	if !time.Now().Before(until) || p.Generation == s.cur.db.Generation() {
 		return s.dir.Release(s.opt.Name)
 	}
 	select {
@@ -66,6 +70,18 @@ func (s *supervisor) recall(ctx context.Context) error {
 		return nil
 	}
 	s.keepUntil(ctx, g, p.Until)
+	return nil
+}
+
+// wake goes on with a way back that rested because an earlier run was closing it.
+func (s *supervisor) wake(ctx context.Context) error {
+	if !s.rests || s.building.follower != nil || len(s.waits) > 0 {
+		return nil
+	}
+	s.rests = false
+	if err := s.recall(ctx); err != nil {
+		return &Stop{CodeStore, err}
+	}
 	return nil
 }
 
@@ -126,12 +142,25 @@ func (s *supervisor) rollback() (refused, failed error) {
 		return hint.Error(fmt.Errorf("fold %s keeps what its stream evicts, and generation %s did not follow all the while: rows would be lost", s.opt.Name, p.Generation),
 			"put the old module and configuration back, and foldrun resume %s --accept-loss", s.opt.Name), nil
 	case s.cur == nil || !s.id.Has(s.cur.db.Generation()):
-		return hint.Error(fmt.Errorf("fold %s was rolled back already", s.opt.Name), "foldrun apply %s has what is configured serve again", s.opt.Name), nil
+		return s.notFrom(), nil
 	}
 	if err := s.dir.Hold(s.opt.Name, s.id); err != nil {
 		return nil, &Stop{CodeStore, err}
 	}
 	return nil, s.goBack(p, s.goingBack(p.Generation))
+}
+
+// notFrom says why nothing is gone back from: what is configured does not serve.
+func (s *supervisor) notFrom() error {
+	back, err := s.isRolledBack()
+	switch {
+	case err != nil:
+		return err
+	case back:
+		return hint.Error(fmt.Errorf("fold %s was rolled back already", s.opt.Name), "foldrun apply %s has what is configured serve again", s.opt.Name)
+	}
+	return hint.Error(fmt.Errorf("fold %s does not serve what is configured: there is nothing to go back from", s.opt.Name),
+		"have what serves stay: put its module and configuration back, then foldrun reload; after that foldrun rollback %s goes back from it", s.opt.Name)
 }
 
 // goBack has the way back serve, once it has caught up.

@@ -29,6 +29,7 @@ type supervisor struct {
 	have              bool             // this fold holds the place in builds
 	previous          running          // of Fold.prev
 	overdue           <-chan time.Time // when the way back is given up
+	rests             bool             // it is not followed because an earlier run was just closing it
 	waits             []func() error   // what is not done under readers: see unread
 	unsaid            []chan error     // replies to the commands that wait for that
 	asked             *store.State     // of what was built, when it did not answer the gate queries
@@ -123,7 +124,7 @@ func (s *supervisor) step(ctx context.Context, tick <-chan time.Time) error {
 		return s.letGo()
 	case <-s.closing:
 		s.closing = nil
-		return nil
+		return s.wake(ctx)
 	case err := <-s.building.ended:
 		s.building.ended = nil
 		return s.failed(ctx, err)
@@ -150,8 +151,8 @@ func (s *supervisor) end() {
 	s.said(s.cutOff())
 	s.rest()
 	s.release()
+	s.set(func() { s.next, s.queued = nil, "" })
 	if g := s.building.follower; g != nil {
-		s.set(func() { s.next = nil })
 		s.closer(g)()
 	}
 }
@@ -320,9 +321,6 @@ func (s *supervisor) upgrade(ctx context.Context) error {
 	case ActRolledBack:
 		s.log.Warn("rolled back: what is configured does not serve", "generation", s.cur.db.Generation(), "hint", "foldrun apply "+s.opt.Name)
 		waits = s.rolledBack()
-		if err := s.recall(ctx); err != nil {
-			return &Stop{CodeStore, err}
-		}
 	case ActWait:
 		waits = &Stop{stop.Code, hint.Error(stop.Err, "foldrun apply %s builds it beside the one that serves; or put the old module and configuration back", s.opt.Name)}
 	default:
@@ -332,6 +330,12 @@ func (s *supervisor) upgrade(ctx context.Context) error {
 		return waits
 	}
 	s.set(func() { s.held = waits })
+	if waits == nil {
+		return nil
+	}
+	if err := s.recall(ctx); err != nil { // while an operator is waited for, the way back is kept as ever
+		return &Stop{CodeStore, err}
+	}
 	return nil
 }
 
