@@ -22,6 +22,7 @@ type follower struct {
 	guest   atomic.Int64   // bytes of the module's instances
 	heldAt  atomic.Int64   // when everything was folded last before what is under way now, by the server's clock, ns since 1970
 	noted   bool           // what it took to build it is written down; owned by the supervisor
+	begun   bool           // it held part of what it is built of when it was opened
 	retries sync.WaitGroup // under way: see Fold.Retry
 	from    *store.DB      // of the records that it is built from, nil where that is the source; owned by the supervisor until it runs
 	resync  atomic.Bool    // from holds what the source does not any more, and the generation neither: see lost
@@ -41,7 +42,7 @@ type follower struct {
 }
 
 func (f *Fold) follower(db *store.DB, build bool) *follower {
-	g := &follower{Fold: f, recipe: f.recipe, db: db, startSeq: db.State().Position().Seq}
+	g := &follower{Fold: f, recipe: f.recipe, db: db, startSeq: db.State().Position().Seq, begun: db.Partial()}
 	g.build.Store(build)
 	return g
 }

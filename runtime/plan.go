@@ -148,7 +148,7 @@ func (p *Plan) Estimate(messages uint64) time.Duration {
 // noteBuilt writes down what it took to build a generation that has caught up, if this run did it from nothing: of one
 // that went on where another run had stopped it is not known.
 func (g *follower) noteBuilt() {
-	if g.noted || g.startSeq != 0 {
+	if g.noted || g.startSeq != 0 || g.begun {
 		return
 	}
 	g.noted = true
