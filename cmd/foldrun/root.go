@@ -109,9 +109,7 @@ what that yields in indexes on disk, which it answers queries from.`,
 	}
 	root.SuggestionsMinimumDistance = 2
 	root.SetVersionTemplate("{{.Version}}\n")
-	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return hint.Error(misuse{err}, "%s --help lists the flags", c.CommandPath())
-	})
+	root.SetFlagErrorFunc(flagError)
 	for _, command := range commands {
 		root.AddCommand(command())
 	}

@@ -87,10 +87,10 @@ func (f *rowFlags) scope() (client.Range, error) {
 		return r, nil
 	}
 	r.AtLeast = f.atLeast
-	if f.atLeast.Seq == 0 || f.atLeast.Wait < 0 {
-		return r, hint.Error(misuse{errors.New("--min-seq is 0, or --wait is negative")}, "give the seq that the put returned, and how long to wait for it")
+	if f.atLeast.Seq == 0 {
+		return r, hint.Error(misuse{errors.New("--min-seq is 0")}, "give the seq that the put returned: they begin at 1")
 	}
-	if f.atLeast.Wait > longestWait {
+	if f.atLeast.Wait < 0 || f.atLeast.Wait > longestWait {
 		return r, hint.Error(misuse{fmt.Errorf("--wait is %v", f.atLeast.Wait)}, "write a duration up to %v, as 250ms", longestWait)
 	}
 	if f.incarnation != "" {
