@@ -18,7 +18,6 @@ import (
 	"github.com/foldrun/foldrun/config"
 	"github.com/foldrun/foldrun/hint"
 	"github.com/foldrun/foldrun/runtime"
-	"github.com/foldrun/foldrun/runtime/serve"
 	"github.com/foldrun/foldrun/store"
 )
 
@@ -162,22 +161,22 @@ func (k *checker) addresses() {
 	h := k.config.HTTP
 	if k.said(h.Listen != config.Default().HTTP.Listen) {
 		_, want, _ := net.SplitHostPort(h.Listen)
-		k.address("http", h.Listen, k.running && at != nil && at.Port() == want)
+		k.address("http", "listen", h.Listen, k.running && at != nil && at.Port() == want)
 	}
 	if h.OpsListen != "" {
-		k.address("http: ops", h.OpsListen, k.running)
+		k.address("http: ops", "ops_listen", h.OpsListen, k.running)
 	}
 }
 
-// address finds whether one is free, unless a foldrun that runs may have it.
-func (k *checker) address(name, listen string, held bool) {
-	l, err := serve.Listen(listen, k.config.HTTP.Tokens != "")
+// address finds whether the one that a key of [http] gives is free, unless a foldrun that runs may have it.
+func (k *checker) address(name, key, address string, held bool) {
+	l, err := listenAt(k.config, key, address)
 	switch {
 	case err == nil:
 		l.Close()
-		k.fact("%s: %s", name, listen)
+		k.fact("%s: %s", name, address)
 	case held:
-		k.fact("%s: %s, of the foldrun that runs", name, listen)
+		k.fact("%s: %s, of the foldrun that runs", name, address)
 	default:
 		k.problem(err)
 	}

@@ -92,13 +92,24 @@ func openDoors(c *config.Config, log *slog.Logger) (d doors, err error) {
 		log.Warn("http", "problem", note, "hint", hint.Of(note))
 	}
 	d.access = a
-	if d.main, err = serve.Listen(c.HTTP.Listen, d.tokens != nil); err != nil || c.HTTP.OpsListen == "" {
+	if d.main, err = listenAt(c, "listen", c.HTTP.Listen); err != nil || c.HTTP.OpsListen == "" {
 		return d, err
 	}
-	if d.ops, err = serve.Listen(c.HTTP.OpsListen, d.tokens != nil); err != nil {
+	if d.ops, err = listenAt(c, "ops_listen", c.HTTP.OpsListen); err != nil {
 		err = errors.Join(err, d.main.Close())
 	}
 	return d, err
+}
+
+// listenAt listens at the address that a key of [http] gives. Its error names the key's place.
+func listenAt(c *config.Config, key, address string) (net.Listener, error) {
+	l, err := serve.Listen(address, c.HTTP.Tokens != "")
+	if err != nil {
+		p := c.At("http", key)
+		p.Text, p.Hint = err.Error(), hint.Of(err)
+		return nil, p.Err()
+	}
+	return l, nil
 }
 
 func (d doors) close() error {

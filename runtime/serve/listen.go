@@ -45,7 +45,7 @@ func (l Limits) orDefault() Limits {
 func Listen(address string, guarded bool) (net.Listener, error) {
 	l, err := net.Listen("tcp", address)
 	if err != nil {
-		return nil, hint.Error(fmt.Errorf("serve: listen on %s: %w", address, err), "free the port, or set [http] listen to another; port 0 picks one")
+		return nil, hint.Error(fmt.Errorf("serve: listen on %s: %w", address, err), "free the port, or listen on another; port 0 picks one")
 	}
 	if a, ok := l.Addr().(*net.TCPAddr); !guarded && (!ok || !a.IP.IsLoopback()) {
 		l.Close()
