@@ -20,6 +20,7 @@ type FoldOptions struct {
 	Conn       *source.Conn
 	Source     source.Options // BatchBytes is set from the memory budget if it is 0
 	Wasm       []byte
+	From       string // where Wasm is from, for who is told what is wrong with it; "" = that is not said
 	Module     plugin.Options
 	Collisions map[string]store.Collisions // by index; others are store.All
 	OnError    string                      // one of the OnError… constants; default OnErrorQuarantine

@@ -101,6 +101,9 @@ func (r *recipe) ready(ctx context.Context) error {
 }
 
 func (r *recipe) invalid(err error) error {
+	if r.opt.From != "" {
+		err = fmt.Errorf("%s: %w", r.opt.From, err)
+	}
 	return &Stop{CodeModule, fmt.Errorf("fold %s: module: %w", r.opt.Name, err)}
 }
 
@@ -159,6 +162,7 @@ func (f *Fold) kept(ctx context.Context, db *store.DB) (r recipe, err error) {
 	if o.Wasm, err = db.Module(); err != nil {
 		return r, err
 	}
+	o.From = ""
 	o.Source.Bucket, o.Source.Stream, o.Source.Domain, o.Source.Filter = "", id.Stream, id.Domain, id.Filter
 	if id.Keying == store.KeyingKey {
 		o.Source.Bucket, o.Source.Stream = strings.TrimPrefix(id.Stream, bucketStream), ""

@@ -101,17 +101,6 @@ func (k *checker) notFound(fc config.Fold, err error) {
 	k.at(p, err.Error(), hint.Of(err))
 }
 
-// moduleKey is the key that says where a fold's module is.
-func moduleKey(fc config.Fold) string {
-	if fc.Module.Object != "" {
-		return "object"
-	}
-	return "path"
-}
-
-// modulePlace is where a fold's module is.
-func modulePlace(fc config.Fold) string { return fc.Module.Path + fc.Module.Object }
-
 // schema adds what is wrong with the schema that a module brings.
 func (k *checker) schema(fc config.Fold, err error) {
 	var problems *config.Problems
@@ -127,7 +116,7 @@ func (k *checker) schema(fc config.Fold, err error) {
 // refused adds why a module is not taken, at the key that names it; what it says of its config at that of the config.
 func (k *checker) refused(fc config.Fold, err error) {
 	_, text := runtime.Describe(err)
-	for _, prefix := range []string{"fold " + fc.Name + ": ", "module: ", "plugin: "} {
+	for _, prefix := range []string{"fold " + fc.Name + ": ", "module: ", moduleFrom(fc) + ": ", "plugin: "} {
 		text = strings.TrimPrefix(text, prefix)
 	}
 	at := fc.At("module", moduleKey(fc))

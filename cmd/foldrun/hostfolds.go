@@ -56,6 +56,7 @@ func foldOptions(c *config.Config, fc config.Fold, l link, log *slog.Logger) run
 	o := runtime.FoldOptions{
 		Name: fc.Name,
 		Conn: l.conn,
+		From: moduleFrom(fc),
 		Source: source.Options{Stream: fc.Source.Stream, Bucket: fc.Source.Bucket, Domain: l.domain, Filter: fc.Source.Filter,
 			KeyingMessage: fc.Source.Keying == "message", Instance: c.Instance},
 		Module: plugin.Options{Memory: fc.Limits.Memory, FuelPerRecord: fc.Limits.FuelPerRecord, EntriesPerRecord: fc.Limits.EntriesPerRecord,

@@ -18,7 +18,7 @@ func configError(fc config.Fold, wasm []byte) error {
 		return nil // the module is refused for that
 	}
 	if err := firstProblem(config.CheckSchema(m.ConfigSchema)); err != nil {
-		return &runtime.Stop{Code: runtime.CodeModule, Err: hint.Error(fmt.Errorf("fold %s: module: its manifest's %w", fc.Name, err), "%s",
+		return &runtime.Stop{Code: runtime.CodeModule, Err: hint.Error(fmt.Errorf("fold %s: module: %s: its manifest's %w", fc.Name, moduleFrom(fc), err), "%s",
 			"mend the schema in "+config.PluginFile+" and build the module again")}
 	}
 	if err := firstProblem(fc.CheckConfig(m.ConfigSchema)); err != nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"strings"
 
 	"github.com/foldrun/foldrun/config"
 	"github.com/foldrun/foldrun/hint"
@@ -33,6 +34,25 @@ func onlyLooking(c *config.Config, links map[string]link) *modules {
 	return m
 }
 
+// moduleKey is the key that says where a fold's module is.
+func moduleKey(fc config.Fold) string {
+	if fc.Module.Object != "" {
+		return "object"
+	}
+	return "path"
+}
+
+// modulePlace is where a fold's module is.
+func modulePlace(fc config.Fold) string { return fc.Module.Path + fc.Module.Object }
+
+// moduleAt is the place of the key that says so, as foldrun.toml:7: fold.users.module.path.
+func moduleAt(fc config.Fold) string {
+	return strings.TrimSuffix(fc.At("module", moduleKey(fc)).String(), ": ")
+}
+
+// moduleFrom is where a fold's module is, after the place of the key that says so.
+func moduleFrom(fc config.Fold) string { return moduleAt(fc) + ": " + modulePlace(fc) }
+
 func wanted(fc config.Fold) registry.Wanted {
 	return registry.Wanted{Fold: fc.Name, Path: fc.Module.Path, Object: fc.Module.Object, SHA256: fc.Module.SHA256}
 }
@@ -47,7 +67,7 @@ func (m *modules) objects(fc config.Fold) registry.Objects {
 func (m *modules) load(ctx context.Context, fc config.Fold) (registry.Module, error) {
 	module, err := m.registry.Load(ctx, wanted(fc), m.objects(fc))
 	if err != nil {
-		return module, &runtime.Stop{Code: moduleCode(err), Err: fmt.Errorf("fold %s: module: %w", fc.Name, err)}
+		return module, &runtime.Stop{Code: moduleCode(err), Err: fmt.Errorf("fold %s: module: %s: %w", fc.Name, moduleAt(fc), err)}
 	}
 	return module, configError(fc, module.Wasm)
 }
