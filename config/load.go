@@ -32,6 +32,7 @@ type file struct {
 	claims      []string        // names of its folds, good or not
 	uses        []string        // the connections that they name
 	folds       []Fold          // those without a problem
+	faulty      []Fold          // the others
 	problems    []Problem
 }
 
@@ -222,9 +223,13 @@ func gather(c *Config, files []*file) *Problems {
 		for _, fold := range f.folds {
 			if f.main || len(f.problems) == 0 && !twice[fold.Name] {
 				c.Folds = append(c.Folds, fold)
+			} else {
+				p.Folds = append(p.Folds, fold)
 			}
 		}
+		p.Folds = append(p.Folds, f.faulty...)
 	}
+	slices.SortStableFunc(p.Folds, func(a, b Fold) int { return cmp.Compare(a.Name, b.Name) })
 	slices.SortFunc(c.Folds, func(a, b Fold) int { return cmp.Compare(a.Name, b.Name) })
 	p.LeftOut = slices.DeleteFunc(p.LeftOut, c.has) // another file's fold of that name stands
 	return p

@@ -50,6 +50,7 @@ type Problems struct {
 	NATS    []string  // connections that folds name, those that are left out too, sorted
 	Unread  bool      // the main file cannot be read, or is no TOML: the Config says nothing of what is in it, but
 	Placed  bool      // its DataDir is what the main file names, before the mistake
+	Folds   []Fold    // those that are left out, as far as they could be read, by name: good only for looking for further mistakes
 }
 
 // Error is a line per problem, each with its hint in brackets.
@@ -88,6 +89,14 @@ func b2i(b bool) int {
 		return 1
 	}
 	return 0
+}
+
+// In reports whether a problem lies in a table of a fold, or of something in it.
+func (p *Problems) In(f Fold, table string) bool {
+	at := dotted([]string{"fold", f.Name, table})
+	return slices.ContainsFunc(p.All, func(one Problem) bool {
+		return one.File == f.File && (one.Key == at || strings.HasPrefix(one.Key, at+"."))
+	})
 }
 
 // dotted writes a path as TOML does. Elements of arrays, "[1]", follow without a dot.

@@ -106,7 +106,7 @@ func (f *file) readQuery(t *table, q *Query) {
 	f.checkConnection(t, q.NATS)
 }
 
-// readFolds keeps the folds that have no problem, and the names of all.
+// readFolds keeps the folds, and the names of all.
 func (f *file) readFolds(t *table) {
 	t.named("fold", func(name string, t *table) {
 		before := len(f.problems)
@@ -114,6 +114,8 @@ func (f *file) readFolds(t *table) {
 		f.claims, f.uses = append(f.claims, name), append(f.uses, fold.Source.NATS)
 		if len(f.problems) == before {
 			f.folds = append(f.folds, fold)
+		} else {
+			f.faulty = append(f.faulty, fold)
 		}
 	})
 }

@@ -55,14 +55,12 @@ type finding struct {
 
 // checker looks at everything that a configuration leads to.
 type checker struct {
-	path    string
-	config  *config.Config
-	leftOut []string
-	uses    []string // connections, of folds that are left out too
-	fatal   bool     // the main file has a mistake
-	links   map[string]link
-	running bool            // a foldrun has the data directory
-	kept    map[string]kept // what the data directory has, by fold
+	path     string
+	config   *config.Config
+	mistakes config.Problems // of the files
+	links    map[string]link
+	running  bool            // a foldrun has the data directory
+	kept     map[string]kept // what the data directory has, by fold
 
 	facts              []string
 	problems, warnings []finding
@@ -117,6 +115,9 @@ func (k *checker) run(ctx context.Context) {
 	for _, fc := range k.config.Folds {
 		k.fold(ctx, fc)
 	}
+	for _, fc := range k.mistakes.Folds {
+		k.leftOut(ctx, fc)
+	}
 	k.nats(ctx)
 	k.queries(ctx)
 }
@@ -125,7 +126,7 @@ func (k *checker) run(ctx context.Context) {
 func (k *checker) connect() {
 	log := slog.New(slog.DiscardHandler)
 	k.links = connect(k.config, true, log)
-	for _, name := range k.uses {
+	for _, name := range k.mistakes.NATS {
 		_, tried := k.links[name]
 		if _, have := k.config.NATS[name]; !tried && (have || name == config.DefaultFold("").Source.NATS) {
 			k.links[name] = connectOne(k.config, name, true, log)
@@ -134,7 +135,7 @@ func (k *checker) connect() {
 }
 
 // said reports whether a value is the file's, or meant: of a main file with mistakes a default may be one of them.
-func (k *checker) said(other bool) bool { return other || !k.fatal }
+func (k *checker) said(other bool) bool { return other || !k.mistakes.Fatal() }
 
 // load reads the configuration, and reports whether that could be done.
 func (k *checker) load() bool {
@@ -142,7 +143,7 @@ func (k *checker) load() bool {
 	k.config = c
 	var problems *config.Problems
 	if errors.As(err, &problems) {
-		k.leftOut, k.uses, k.fatal = problems.LeftOut, problems.NATS, problems.Fatal()
+		k.mistakes = *problems
 		for _, p := range problems.All {
 			k.problems = append(k.problems, finding{Text: p.String(), Hint: p.Hint})
 		}
@@ -150,11 +151,14 @@ func (k *checker) load() bool {
 			return false
 		}
 	}
-	if len(c.Folds)+len(k.leftOut) == 0 && len(k.problems) == 0 {
+	if k.folds() == 0 && len(k.problems) == 0 {
 		k.warn(noFolds(c))
 	}
 	return true
 }
+
+// folds is how many there are, with those that a mistake leaves out.
+func (k *checker) folds() int { return len(k.config.Folds) + len(k.mistakes.LeftOut) }
 
 // noFolds is what a configuration without folds is told.
 func noFolds(c *config.Config) error {
@@ -168,7 +172,7 @@ func noFolds(c *config.Config) error {
 const mib = 1 << 20
 
 func (k *checker) memory() {
-	m, from, err := splitMemory(k.config, len(k.config.Folds)+len(k.leftOut))
+	m, from, err := splitMemory(k.config, k.folds())
 	if err != nil {
 		k.problem(err)
 		return
@@ -185,7 +189,7 @@ func (k *checker) memory() {
 }
 
 func (k *checker) openFiles() {
-	need := needFiles(k.config, len(k.config.Folds)+len(k.leftOut))
+	need := needFiles(k.config, k.folds())
 	limit, err := need.judge()
 	switch {
 	case limit == 0:

@@ -53,27 +53,69 @@ func (k *checker) fold(ctx context.Context, fc config.Fold) {
 // module reads a fold's module and holds what the file says of the fold against its manifest. It reports whether all is
 // well.
 func (k *checker) module(ctx context.Context, fc config.Fold) (wasm []byte, ok bool) {
-	find := onlyLooking(k.config, k.links)
-	found, err := find.registry.Load(ctx, wanted(fc), find.objects(fc))
-	if err != nil {
-		k.notFound(fc, err)
+	if wasm, ok = k.find(ctx, fc); !ok {
 		return nil, false
 	}
-	m, has, err := abi.ReadManifest(found.Wasm)
+	m, has, err := abi.ReadManifest(wasm)
 	if err != nil || !has {
-		return found.Wasm, true // compiling it says what is wrong
+		return wasm, true // compiling it says what is wrong
 	}
 	before := len(k.problems)
+	k.indexes(fc, m)
+	k.moduleConfig(fc, m)
+	return wasm, len(k.problems) == before
+}
+
+// find reads a fold's module. It reports whether there is one that may run.
+func (k *checker) find(ctx context.Context, fc config.Fold) (wasm []byte, ok bool) {
+	all := onlyLooking(k.config, k.links)
+	found, err := all.registry.Load(ctx, wanted(fc), all.objects(fc))
+	if err != nil {
+		k.notFound(fc, err)
+	}
+	return found.Wasm, err == nil
+}
+
+// leftOut looks at the module of a fold that a mistake leaves out, and at what the file says of it, as far as that does not
+// hang on what was meant. It is not started: its limits may be what is mistaken.
+func (k *checker) leftOut(ctx context.Context, fc config.Fold) {
+	if modulePlace(fc) == "" || k.mistakes.In(fc, "module") {
+		return
+	}
+	wasm, ok := k.find(ctx, fc)
+	if !ok {
+		return
+	}
+	r := inspectModule(ctx, modulePlace(fc), wasm)
+	if r.err != nil {
+		k.at(fc.At("module", moduleKey(fc)), r.err.Error(), r.Hint)
+		return
+	}
+	k.indexes(fc, *r.Manifest)
+	if fc.Config != nil {
+		k.moduleConfig(fc, *r.Manifest)
+	}
+}
+
+// indexes holds the indexes that the file names against a module's manifest.
+func (k *checker) indexes(fc config.Fold, m abi.Manifest) {
 	for _, name := range slices.Sorted(maps.Keys(fc.Index)) {
 		if !slices.Contains(m.Indexes, name) {
 			k.at(fc.At("index", name), fmt.Sprintf("its module has no index %q", name), "it has "+quoted(m.Indexes))
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(fc.Gates)) {
+		if k.mistakes.In(fc, "gate") {
+			break // its index may be what is mistaken
+		}
 		if x := fc.Gates[name].Index; !slices.Contains(m.Indexes, x) {
 			k.at(fc.At("gate", name), fmt.Sprintf("its module has no index %q", x), "it has "+quoted(m.Indexes))
 		}
 	}
+}
+
+// moduleConfig holds a fold's config against the schema in a module's manifest.
+func (k *checker) moduleConfig(fc config.Fold, m abi.Manifest) {
 	if err := config.CheckSchema(m.ConfigSchema); err != nil {
 		k.schema(fc, err)
 	}
@@ -83,7 +125,6 @@ func (k *checker) module(ctx context.Context, fc config.Fold) (wasm []byte, ok b
 			k.at(p, p.Text, p.Hint)
 		}
 	}
-	return found.Wasm, len(k.problems) == before
 }
 
 // notFound adds why there is no module for a fold, at the key that says which.

@@ -33,7 +33,7 @@ func (k *checker) stores() {
 	for _, fc := range k.config.Folds {
 		configured = append(configured, fc.Name)
 	}
-	configured = append(configured, k.leftOut...)
+	configured = append(configured, k.mistakes.LeftOut...)
 	found, err := foldDirs(k.config.DataDir)
 	if err != nil {
 		k.problem(err)
