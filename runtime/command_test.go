@@ -9,14 +9,6 @@ import (
 	"github.com/foldrun/foldrun/store"
 )
 
-// renew deletes the clinic's bucket and makes it again, with one key.
-func (c *clinic) renew() uint64 {
-	c.t.Helper()
-	check(c.t, c.s.js.DeleteKeyValue(c.t.Context(), "edge"))
-	c.kv = c.s.bucket("edge", 1)
-	return c.put("one", "ax=1")
-}
-
 // TestSwitchFails has a switch that an operator asks for fail after what served was halted: the fold stops, visibly, and
 // resumed it goes on with what it has.
 func TestSwitchFails(t *testing.T) {
@@ -141,12 +133,4 @@ func TestPauseBuild(t *testing.T) {
 		t.Errorf("after the pause: %+v", st)
 	}
 	c.stop()
-}
-
-// halt ends the foldrun of a fold that stands still.
-func (c *clinic) halt() {
-	c.t.Helper()
-	c.end()
-	<-c.done
-	c.close()
 }

@@ -16,64 +16,6 @@ import (
 	"github.com/foldrun/foldrun/store"
 )
 
-// A clinic is a bucket and one fold of it, run as a daemon runs it: again after each stop that an operator ends.
-type clinic struct {
-	*runner
-	s    *site
-	kv   jetstream.KeyValue
-	path string
-	o    FoldOptions
-	seen error // the last stop that was awaited
-}
-
-func newClinic(t *testing.T, history uint8, change func(*FoldOptions)) *clinic {
-	s := newSite(t)
-	c := &clinic{s: s, kv: s.bucket("edge", history), path: t.TempDir(), o: s.modelFold("edge")}
-	change(&c.o)
-	return c
-}
-
-func (c *clinic) run() {
-	t := c.s.t
-	t.Helper()
-	dir := openDir(t, c.path, store.Options{})
-	f := must(NewFold(t.Context(), dir, c.o))(t)
-	ctx, end := context.WithCancel(t.Context())
-	c.runner = &runner{Fold: f, t: t, dir: dir, done: make(chan struct{}), end: end}
-	go func() {
-		f.keep(ctx)
-		close(c.done)
-	}()
-}
-
-func (c *clinic) put(key, value string) uint64 { return c.s.put(c.kv, key, []byte(value)) }
-
-// awaitStop waits until the fold stopped, another time than before, with a code.
-func (c *clinic) awaitStop(code string) Status {
-	c.t.Helper()
-	c.await(code, func(Status) bool {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		if c.stopped == nil || c.stopped == c.seen {
-			return false
-		}
-		c.seen = c.stopped
-		return true
-	})
-	st := c.Status()
-	if st.Code != code || st.State != StateStopped {
-		c.t.Fatalf("stopped with another code than %s: %+v", code, st)
-	}
-	return st
-}
-
-// fine waits until the fold has folded seq and follows, and checks the store.
-func (c *clinic) fine(seq uint64) {
-	c.t.Helper()
-	c.await(fmt.Sprint("seq ", seq), func(st Status) bool { return st.Seq >= seq && st.Code == "" })
-	whole(c.t, c.Store())
-}
-
 // TestKeepLastGood leaves the rows of the last good record while a source key fails, through restarts, and as long as the
 // source key has a record.
 func TestKeepLastGood(t *testing.T) {
