@@ -168,10 +168,7 @@ func (s *supervisor) failed(ctx context.Context, err error) error {
 	code, text := Describe(err)
 	s.release()
 	s.log.Error("build stopped", "code", code, "err", text, "hint", HintOf(err))
-	if g := s.building.follower; g != nil {
-		s.closer(g)()
-	}
-	s.building = running{}
+	s.shut()
 	if s.cur == nil {
 		s.set(func() { s.next, s.queued = nil, "" })
 		return err

@@ -67,7 +67,7 @@ func (s *supervisor) ready(ctx context.Context) (err error) {
 			break
 		}
 	}
-	s.waits = nil
+	s.waits, s.dropping = nil, false
 	s.said(err)
 	return s.failed(ctx, err)
 }

@@ -136,18 +136,28 @@ func (s *supervisor) carryOut(ctx context.Context, c command) (refused, end erro
 	return hint.Error(fmt.Errorf("fold %s is not stopped", s.opt.Name), "foldrun status says what it does"), nil
 }
 
-// drop removes what is being built.
+// drop removes what is being built, once its readers are gone: a way back that is to serve again was read before.
 func (s *supervisor) drop() error {
 	s.building.halt()
-	g := s.building.follower
-	s.building = running{}
+	s.shut()
 	s.release()
 	s.set(func() { s.next, s.held = nil, nil })
-	s.retire()
-	if g != nil {
-		s.closer(g)()
+	return s.finish()
+}
+
+// finish removes what NEXT names, once its readers are gone.
+func (s *supervisor) finish() error {
+	err := s.unread(func() error { return s.dir.Finish(s.opt.Name) })
+	s.dropping = len(s.waits) > 0
+	return err
+}
+
+// shut closes what is being built, and does not run any more, once its readers are gone.
+func (s *supervisor) shut() {
+	if g := s.building.follower; g != nil {
+		s.later(s.closer(g))
 	}
-	return s.dir.Finish(s.opt.Name)
+	s.building = running{}
 }
 
 // keep runs the fold until ctx is done, again after each stop that an operator ends.

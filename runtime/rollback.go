@@ -135,6 +135,8 @@ func (s *supervisor) rollback() (refused, failed error) {
 		return err, nil
 	case s.next != nil || s.want:
 		return hint.Error(fmt.Errorf("fold %s: a generation is being built", s.opt.Name), "foldrun status says how far it is; foldrun rebuild %s begins anew", s.opt.Name), nil
+	case s.dropping:
+		return s.stillRead(), nil
 	case p.Generation == "":
 		return hint.Error(fmt.Errorf("fold %s has no generation to go back to", s.opt.Name),
 			"one that an upgrade replaced is kept for rollback_window; else put the old module and configuration back: that is an upgrade too"), nil
@@ -161,6 +163,11 @@ func (s *supervisor) notFrom() error {
 	}
 	return hint.Error(fmt.Errorf("fold %s does not serve what is configured: there is nothing to go back from", s.opt.Name),
 		"have what serves stay: put its module and configuration back, then foldrun reload; after that foldrun rollback %s goes back from it", s.opt.Name)
+}
+
+// stillRead is why a fold does not go back or forth: NEXT would name something else than what is to be removed.
+func (s *supervisor) stillRead() error {
+	return hint.Error(fmt.Errorf("fold %s: a generation that is to be removed is still read", s.opt.Name), "ask again once its readers have ended")
 }
 
 // goBack has the way back serve, once it has caught up.
@@ -207,6 +214,8 @@ func (s *supervisor) apply(ctx context.Context, c command) (refused, failed erro
 		return s.carryOut(ctx, c)
 	case s.next != nil || s.want:
 		return hint.Error(fmt.Errorf("fold %s: generation %s is being built already", s.opt.Name, s.nextName()), "foldrun status says how far it is"), nil
+	case s.dropping:
+		return s.stillRead(), nil
 	case s.cur == nil || s.id.Has(s.cur.db.Generation()) && s.held == nil:
 		return hint.Error(fmt.Errorf("fold %s: what is configured serves", s.opt.Name), "change its module or configuration, then: foldrun reload"), nil
 	}

@@ -32,6 +32,7 @@ type supervisor struct {
 	rests             bool             // it is not followed because an earlier run was just closing it
 	waits             []func() error   // what is not done under readers: see unread
 	unsaid            []chan error     // replies to the commands that wait for that
+	dropping          bool             // of what waits, something is to remove what NEXT names
 	asked             *store.State     // of what was built, when it did not answer the gate queries
 	askAfter          time.Time        // they are not asked again before
 	unreadable        bool             // the records that what serves keeps could not be read
@@ -152,9 +153,7 @@ func (s *supervisor) end() {
 	s.rest()
 	s.release()
 	s.set(func() { s.next, s.queued = nil, "" })
-	if g := s.building.follower; g != nil {
-		s.closer(g)()
-	}
+	s.shut()
 }
 
 func (r *running) halt() {
@@ -264,7 +263,7 @@ func (s *supervisor) resume() error {
 	case next.Generation == p.Generation: // a Return that was not finished, and is not wanted any more
 		return s.dir.Forget(s.opt.Name)
 	}
-	return s.dir.Finish(s.opt.Name)
+	return s.finish()
 }
 
 // first opens the generation of a fold that has none, and follows the source into it.
