@@ -204,6 +204,7 @@ func (s *supervisor) fromSource(err error) error {
 // change makes the generation that was built the one that serves. The one that was replaced is kept as the way back, or
 // removed once its readers are gone.
 func (s *supervisor) change(ctx context.Context) error {
+	s.comparing.halt()
 	s.serving.halt()
 	if err := s.dir.Switch(s.opt.Name); err != nil {
 		return &Stop{CodeStore, err}

@@ -154,6 +154,7 @@ func (s *supervisor) finish() error {
 
 // shut closes what is being built, and does not run any more, once its readers are gone.
 func (s *supervisor) shut() {
+	s.comparing.halt()
 	if g := s.building.follower; g != nil {
 		s.later(s.closer(g))
 	}

@@ -240,42 +240,47 @@ func (c *copier) flush(ctx context.Context) error {
 	}
 }
 
-// errSooner says that what serves has not folded as far as what it is compared with.
-var errSooner = errors.New("runtime: not as far")
+// What lost says.
+var (
+	errSooner = errors.New("runtime: what serves has not folded as far as what it is compared with")
+	errLost   = errors.New("runtime: what serves holds a record that what was built does not")
+)
 
-// lost says whether what serves holds a record, of those that both have folded, that what was built does not: the source
+// lost returns errLost if what serves holds a record, of those that both have folded, that what was built does not: the source
 // showed it to the one and had evicted it before the other came. It is for on_evict = "keep".
-func lost(ctx context.Context, serves, built *store.DB) (bool, error) {
+func lost(ctx context.Context, serves, built *store.DB) error {
 	is, err := built.Pin()
 	if err != nil {
-		return false, err
+		return err
 	}
 	defer is.Close()
 	was, err := serves.Pin()
 	if err != nil {
-		return false, err
+		return err
 	}
 	defer was.Close()
 	to := is.State().Position()
 	switch at := was.State().Position(); {
 	case at.Created != to.Created:
-		return false, nil // of another history, which an operator accepted
+		return nil // of another history, which an operator accepted
 	case at.Seq < to.Seq:
-		return false, errSooner
+		return errSooner
 	}
 	find, err := is.Finder()
 	if err != nil {
-		return false, err
+		return err
 	}
 	defer find.Close()
-	lacks, bad := false, error(nil)
+	var why error
 	err = was.Lineages(nil, func(l store.Lineage) bool {
 		if l.Seq > to.Seq {
 			return true
 		}
 		x, found, err := find.Find(l.Source)
-		lacks, bad = !found || x.Seq < l.Seq, err
-		return !lacks && err == nil && ctx.Err() == nil
+		if why = errors.Join(err, ctx.Err()); why == nil && (!found || x.Seq < l.Seq) {
+			why = errLost
+		}
+		return why == nil
 	})
-	return lacks, errors.Join(err, bad, ctx.Err())
+	return errors.Join(err, why)
 }

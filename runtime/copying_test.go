@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha512"
 	"fmt"
 	"maps"
@@ -9,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -317,6 +319,42 @@ func TestKeepSourceEvicted(t *testing.T) {
 	k.r.await("the third", func(st Status) bool { return k.r.id.Has(st.Generation) && st.Build == nil })
 	if is := slices.Sorted(maps.Keys(k.standing())); len(is) != 17 {
 		t.Errorf("the rows are %q", is)
+	}
+	k.halt()
+}
+
+// TestKeepSourceCompared: while what was built is compared with what serves, which may take long, the fold does what operators ask
+// for; and so does its end.
+func TestKeepSourceCompared(t *testing.T) {
+	k := newSite(t).newKeeper(jetstream.StreamConfig{Name: "EV", MaxMsgs: 4})
+	k.opt.OnEvict, k.opt.KeepSource = evictKeep, true
+	k.run()
+	for _, key := range []string{"a", "b", "c", "d", "e", "f"} { // before the stream forgets it
+		k.r.reach(k.keys(key))
+	}
+	first := k.r.Status().Generation
+	k.r.stop()
+	another(&k.opt, 1)
+	dir := openDir(t, k.path, store.Options{})
+	f := must(NewFold(t.Context(), dir, k.opt))(t)
+	reached, over := make(chan struct{}), make(chan struct{})
+	once := sync.OnceFunc(func() { close(reached) })
+	f.compares = func() { once(); <-over }
+	k.r = run(t, dir, f)
+	<-reached
+	soon, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if err := k.r.Resume(soon, false); err == nil || !strings.Contains(err.Error(), "is not stopped") {
+		t.Errorf("asked of a fold that compares: %v", err)
+	}
+	k.r.reach(k.keys("g"))
+	if st := k.r.Status(); st.Generation != first || st.Build == nil {
+		t.Errorf("%+v", st)
+	}
+	close(over)
+	k.r.await("the other", func(st Status) bool { return k.r.id.Has(st.Generation) && st.Build == nil })
+	if n := len(k.standing()); n != 7 {
+		t.Errorf("%d rows", n)
 	}
 	k.halt()
 }

@@ -52,6 +52,8 @@ type Fold struct {
 	guards     guards              // tests turn them off, to see what they guard against
 	tamper     func(*source.Batch) // tests break the law here, with each batch before it is transformed, to see it noticed
 
+	compares func() // tests hold up a comparison of what was built with what serves here
+
 	commands chan command  // to Run, or to the daemon while the fold is stopped
 	wanted   chan struct{} // a fold of the daemon wants the place in builds that a way back is followed in
 	builds   chan struct{} // holds one value while a fold of the daemon builds a generation beside its current one

@@ -16,28 +16,37 @@ import (
 // old generation serves on until the new one has as much, or an operator decides. What is damaged replaces nothing.
 func (s *supervisor) gate(ctx context.Context) error {
 	g := s.next
-	if s.building.ended == nil {
-		return nil
-	}
-	if err := g.db.Damage(); err != nil {
-		return s.failed(ctx, &Stop{CodeDamaged, hint.Error(err, "foldrun rebuild %s drops what was built, and builds it anew", s.opt.Name)})
-	}
-	if !g.caughtUp() && !s.asFar(g) {
-		return nil
-	}
-	if s.id.Has(g.db.Generation()) && s.cur != nil {
-		if why := fewerRows(s.cur.db, g.db); why != nil && !s.accepts(g.db.State().Position().Created) {
-			s.hold(g, CodeHeld, why)
-			return nil
-		}
-		if s.fails(ctx, g) {
-			return nil
-		}
-	}
-	if s.lacks(ctx, g) {
+	passes, err := s.passes(ctx, g)
+	switch {
+	case !passes, s.lacks(ctx, g):
+		return err
+	case s.outlives(g):
+		s.compare(ctx, g)
 		return nil
 	}
 	return s.change(ctx)
+}
+
+// passes says whether what was built may serve, as far as it is asked at each tick, and holds it if not. The error is what
+// becomes of the fold where that is damaged.
+func (s *supervisor) passes(ctx context.Context, g *follower) (bool, error) {
+	if s.building.ended == nil {
+		return false, nil
+	}
+	if err := g.db.Damage(); err != nil {
+		return false, s.failed(ctx, &Stop{CodeDamaged, hint.Error(err, "foldrun rebuild %s drops what was built, and builds it anew", s.opt.Name)})
+	}
+	if !g.caughtUp() && !s.asFar(g) {
+		return false, nil
+	}
+	if !s.id.Has(g.db.Generation()) || s.cur == nil {
+		return true, nil
+	}
+	if why := fewerRows(s.cur.db, g.db); why != nil && !s.accepts(g.db.State().Position().Created) {
+		s.hold(g, CodeHeld, why)
+		return false, nil
+	}
+	return !s.fails(ctx, g), nil
 }
 
 // gateShare bounds what is spent on asking gate queries again: they rest so many times as long as they took.
@@ -54,17 +63,17 @@ func (s *supervisor) fails(ctx context.Context, g *follower) bool {
 		return true
 	}
 	why, err := s.unanswered(ctx, g.db)
+	if err == nil && why == nil {
+		return false
+	}
 	s.askAfter = time.Now().Add(gateShare * time.Since(began))
-	switch {
-	case err != nil:
+	if err != nil {
 		s.log.Warn("the gate queries could not be asked", "generation", g.db.Generation(), "err", err)
 		return true
-	case why != nil:
-		s.asked = is
-		s.hold(g, CodeGate, why)
-		return true
 	}
-	return false
+	s.asked = is
+	s.hold(g, CodeGate, why)
+	return true
 }
 
 // asFar says whether a generation that was built from kept records is where the one that serves is, while NATS is away and
@@ -77,37 +86,70 @@ func (s *supervisor) asFar(g *follower) bool {
 	return is.Stream != "" && is.Seq == was.Seq && is.Created == was.Created
 }
 
-// lacks says whether what was built of kept records lacks some that only what serves still has, or has some that a sweep removed
-// there meanwhile, or that cannot be said yet. It is brought up to what serves then.
+// mayDiffer says whether what was built of kept records may be another than what they are of: what stands still is as it was copied.
+func (s *supervisor) mayDiffer(g *follower) bool { return g.from != nil && s.serving.ended != nil }
+
+// lacks says whether what was built of kept records has some that a sweep removed meanwhile from what serves. It is brought up to
+// that then, once that is as far.
 func (s *supervisor) lacks(ctx context.Context, g *follower) bool {
-	if g.from == nil || s.serving.ended == nil { // what stands still is as it was copied
+	if !s.mayDiffer(g) || g.from.State().Swept <= max(g.sweptOf.Load(), g.db.State().Swept) {
 		return false
 	}
-	again := g.from.State().Swept > max(g.sweptOf.Load(), g.db.State().Swept)
-	if again && g.from.State().Position().Seq < g.db.State().Position().Seq {
-		return true // until that is as far
+	if g.from.State().Position().Seq >= g.db.State().Position().Seq {
+		s.catchUp(ctx, g)
 	}
-	if !again && s.opt.OnEvict == evictKeep {
+	return true
+}
+
+// outlives says whether what serves may hold records that the stream does not any more, and that what was built lacks.
+func (s *supervisor) outlives(g *follower) bool { return s.mayDiffer(g) && s.opt.OnEvict == evictKeep }
+
+// compare asks lost of what was built, beside the supervisor: it goes through all source keys.
+func (s *supervisor) compare(ctx context.Context, g *follower) {
+	if s.comparing.ended != nil {
+		return
+	}
+	ctx, stop := context.WithCancel(ctx)
+	s.comparing = running{g, stop, make(chan error, 1)}
+	go func(ended chan<- error) {
+		if s.compares != nil {
+			s.compares()
+		}
 		err := g.from.Damage()
 		if err == nil {
-			again, err = lost(ctx, g.from, g.db)
+			err = lost(ctx, g.from, g.db)
 		}
-		switch {
-		case errors.Is(err, errSooner):
-			return true
-		case err != nil:
-			s.uncompared(g, err)
-			return true
-		}
+		ended <- err
+	}(s.comparing.ended)
+}
+
+// compared makes the switch, if lost found nothing and what was built passes still. Else the next tick asks anew.
+func (s *supervisor) compared(ctx context.Context, lost error) error {
+	g := s.comparing.follower
+	if ctx.Err() != nil || errors.Is(lost, errSooner) {
+		return nil
 	}
-	if !again {
-		return false
+	passes, err := s.passes(ctx, g)
+	switch {
+	case !passes, s.lacks(ctx, g):
+		return err
+	case errors.Is(lost, errLost):
+		s.catchUp(ctx, g)
+		return nil
+	case lost != nil:
+		s.uncompared(g, lost)
+		return nil
 	}
+	return s.change(ctx)
+}
+
+// catchUp brings what was built of kept records up to what serves.
+func (s *supervisor) catchUp(ctx context.Context, g *follower) {
 	s.log.Info("what serves is another than was copied", "generation", g.db.Generation())
+	s.comparing.halt()
 	s.building.halt()
 	g.resync.Store(true)
 	s.building = follow(ctx, g)
-	return true
 }
 
 // uncompared notes that nobody can say whether what was built has all that only what serves still has: because that is damaged,

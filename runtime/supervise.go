@@ -28,6 +28,7 @@ type supervisor struct {
 	want              bool             // a build is to begin, as soon as no other fold builds
 	have              bool             // this fold holds the place in builds
 	previous          running          // of Fold.prev
+	comparing         running          // lost, of what is being built
 	overdue           <-chan time.Time // when the way back is given up
 	rests             bool             // it is not followed because an earlier run was just closing it
 	waits             []func() error   // what is not done under readers: see unread
@@ -129,6 +130,10 @@ func (s *supervisor) step(ctx context.Context, tick <-chan time.Time) error {
 	case err := <-s.building.ended:
 		s.building.ended = nil
 		return s.failed(ctx, err)
+	case err := <-s.comparing.ended:
+		s.comparing.stop()
+		s.comparing.ended = nil
+		return s.compared(ctx, err)
 	case <-tick:
 		if s.untimed() && s.serving.caughtUp() {
 			s.serving.noteBuilt()
