@@ -3,6 +3,7 @@ package plugin
 import (
 	"context"
 	"sync"
+	"time"
 
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
@@ -18,13 +19,14 @@ import (
 type deep struct {
 	mu   sync.Mutex
 	on   bool
-	calm int        // calls since the last overflow
-	kept []*through // that no call is using
+	idle *time.Timer // lets the stacks go; nil until the first overflow
+	kept []*through  // that no call is using
 }
 
+// What is kept is beside the memory budget: docs/operating.md says so.
 const (
-	deepCalm = 1000 // calls without an overflow let the stacks go
-	deepKept = 4    // stacks of a module are kept at most, of some 20 MiB each
+	deepIdle = 10 * time.Second // after the last overflow the stacks are let go
+	deepKept = 2                // stacks of a module are kept at most, of some 20 MiB each
 )
 
 // through is an instance of throughModule.
@@ -73,23 +75,34 @@ func (d *deep) keep(ctx context.Context, t *through) {
 	t.guest.Close(ctx)
 }
 
-// ended says how a call in the lane of the dear ended.
-func (d *deep) ended(ctx context.Context, overflow bool) {
+// overflowed says that a call in the lane of the dear has.
+func (d *deep) overflowed() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	switch {
-	case overflow:
-		d.on, d.calm = true, 0
-		return
-	case !d.on:
+	d.on = true
+	if d.idle == nil {
+		d.idle = time.AfterFunc(deepIdle, d.letGo)
 		return
 	}
-	if d.calm++; d.calm > deepCalm {
-		for _, t := range d.kept {
-			t.guest.Close(ctx)
-		}
-		d.on, d.kept = false, nil
+	d.idle.Reset(deepIdle)
+}
+
+// letGo lets the stacks go, until the next overflow.
+func (d *deep) letGo() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, t := range d.kept {
+		t.guest.Close(context.Background())
 	}
+	d.on, d.kept = false, nil
+}
+
+// close is for when no call is left.
+func (d *deep) close() {
+	if d.idle != nil {
+		d.idle.Stop()
+	}
+	d.letGo()
 }
 
 // invokeTransform calls foldrun_transform with the first two values of the stack, in the lane of the dear on a stack that
@@ -100,7 +113,11 @@ func (in *instance) invokeTransform(given int64) (err *callError) {
 		return in.invoke(in.transform, 2, may)
 	}
 	d := &in.module.deep
-	defer func() { d.ended(in.ctx, err != nil && err.code == codeOverflow) }()
+	defer func() {
+		if err != nil && err.code == codeOverflow {
+			d.overflowed()
+		}
+	}()
 	t := d.take(in.ctx, in.module)
 	if t == nil {
 		return in.invoke(in.transform, 2, may)

@@ -288,6 +288,7 @@ const Meter = fuel.Version
 // Close frees the compiled code. Its workers must be closed.
 func (m *Module) Close(ctx context.Context) error {
 	m.spare.close(ctx)
+	m.deep.close()
 	return m.closeRuntime(ctx)
 }
 

@@ -6,6 +6,8 @@ import (
 	"runtime"
 	"slices"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/foldrun/foldrun/abi"
 )
@@ -38,39 +40,49 @@ func TestTurn(t *testing.T) {
 	}
 }
 
-// TestDeep: records whose calls nest without end make a large stack once, and not each on its own; and let it go once they
-// have ceased.
+func (d *deep) stacks() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return len(d.kept)
+}
+
+// TestDeep: records whose calls nest without end make a large stack once, and not each on its own; and let it go some seconds
+// after the last of them.
 func TestDeep(t *testing.T) {
-	m, err := Compile(t.Context(), hostileModule(t, "recursion"), Options{})
-	check(t, err)
-	defer m.Close(t.Context())
-	w, many := m.testWorker(t), slices.Repeat([]string{"!"}, 20)
-	first := judge(t, w, 1, "!").text[0]
-	judge(t, w, 1, "!") // on the stack that is kept, which grows
-	var before, after runtime.MemStats
-	runtime.ReadMemStats(&before)
-	got := judge(t, w, 1, many...)
-	runtime.ReadMemStats(&after)
-	if made := (after.TotalAlloc - before.TotalAlloc) >> 20 / uint64(len(many)); made > 8 {
-		t.Errorf("%d MiB of garbage a record", made)
-	}
-	for _, text := range got.text {
-		if text != first {
-			t.Errorf("%q, at first %q", text, first)
+	synctest.Test(t, func(t *testing.T) {
+		m, err := Compile(t.Context(), hostileModule(t, "recursion"), Options{})
+		check(t, err)
+		defer m.Close(t.Context())
+		w, many := m.testWorker(t), slices.Repeat([]string{"!"}, 20)
+		first := judge(t, w, 1, "!").text[0]
+		judge(t, w, 1, "!") // on the stack that is kept, which grows
+		time.Sleep(deepIdle - 1)
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		got := judge(t, w, 1, many...)
+		runtime.ReadMemStats(&after)
+		if made := (after.TotalAlloc - before.TotalAlloc) >> 20 / uint64(len(many)); made > 8 {
+			t.Errorf("%d MiB of garbage a record", made)
 		}
-	}
-	if n := len(m.deep.kept); n != 1 {
-		t.Fatalf("%d stacks are kept", n)
-	}
-	for range deepCalm + 1 {
-		m.deep.ended(t.Context(), false)
-	}
-	if m.deep.on || len(m.deep.kept) > 0 {
-		t.Error("stacks are kept that nothing needs")
-	}
-	if text := judge(t, w, 1, "!").text[0]; text != first {
-		t.Errorf("afterwards %q, at first %q", text, first)
-	}
+		for _, text := range got.text {
+			if text != first {
+				t.Errorf("%q, at first %q", text, first)
+			}
+		}
+		time.Sleep(deepIdle - 1)
+		synctest.Wait()
+		if n := m.deep.stacks(); n != 1 {
+			t.Fatalf("%d stacks are kept", n)
+		}
+		time.Sleep(time.Millisecond)
+		synctest.Wait()
+		if n := m.deep.stacks(); n > 0 {
+			t.Errorf("%d stacks are kept that nothing needs", n)
+		}
+		if text := judge(t, w, 1, "!").text[0]; text != first {
+			t.Errorf("afterwards %q, at first %q", text, first)
+		}
+	})
 }
 
 // TestMuted: a call that was refused a log line is refused all others, and the next call is not.
