@@ -1,4 +1,3 @@
-// Foldrun keeps derived indexes of NATS JetStream streams and answers queries about them.
 package main
 
 import (
