@@ -254,3 +254,26 @@ func (g *follower) pause(why *Stop) {
 	g.set(func() { g.paused = why })
 	g.log.Warn("fold paused", "code", why.Code, "err", why.Err, "hint", HintOf(why))
 }
+
+// running is a follower at work.
+type running struct {
+	*follower
+	stop  context.CancelFunc
+	ended chan error // has its error, once; nil when it is not at work
+}
+
+// follow sets a follower to work.
+func follow(ctx context.Context, g *follower) running {
+	ctx, stop := context.WithCancel(ctx)
+	r := running{g, stop, make(chan error, 1)}
+	go func() { r.ended <- g.run(ctx) }()
+	return r
+}
+
+func (r *running) halt() {
+	if r.ended != nil {
+		r.stop()
+		<-r.ended
+		r.ended = nil
+	}
+}

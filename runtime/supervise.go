@@ -39,13 +39,6 @@ type supervisor struct {
 	unreadable        bool             // the records that what serves keeps could not be read
 }
 
-// running is a follower at work.
-type running struct {
-	*follower
-	stop  context.CancelFunc
-	ended chan error // has its error, once; nil when it is not at work
-}
-
 // Run follows the source until ctx is done, then finishes what was read. It returns nil then; a *Stop, or a
 // *source.Stop, says why the fold cannot go on. Reads are served until Close. It may be called again after it has
 // returned.
@@ -161,28 +154,12 @@ func (s *supervisor) end() {
 	s.shut()
 }
 
-func (r *running) halt() {
-	if r.ended != nil {
-		r.stop()
-		<-r.ended
-		r.ended = nil
-	}
-}
-
 // release lets another fold build.
 func (s *supervisor) release() {
 	if s.have {
 		<-s.builds
 		s.have = false
 	}
-}
-
-// follow sets a follower to work.
-func follow(ctx context.Context, g *follower) running {
-	ctx, stop := context.WithCancel(ctx)
-	r := running{g, stop, make(chan error, 1)}
-	go func() { r.ended <- g.run(ctx) }()
-	return r
 }
 
 // open opens the generation that serves and follows the source into it if it is the one that is configured. Where that
