@@ -136,6 +136,7 @@ type BuildStatus struct {
 	Quarantined uint64        `json:"quarantined"`
 	Indexes     []IndexStatus `json:"indexes"`
 	Counts      Counts        `json:"counts"`
+	Begins      string        `json:"begins,omitempty"` // while it is "queued": when it begins, RFC 3339, where that moment was drawn
 }
 
 // IndexStatus counts one index.

@@ -92,6 +92,7 @@ type Fold struct {
 	OnDivergence   string        // "rebuild" (default), "reconcile" or "halt"
 	Upgrade        string        // "auto" (default) or "manual"
 	DiskQuota      int64         // bytes that all its generations may take on disk; 0 (default) = no bound
+	BuildJitter    time.Duration // a build that no operator asked for begins within so long; default 10s, 0 = at once
 	RollbackWindow time.Duration // how long a generation that an upgrade replaced is kept; default 1h, 0 = not at all
 	MaxStaleness   time.Duration // NATS away for longer: not ready; 0 (default) = never
 	Source         Source
@@ -172,6 +173,7 @@ func DefaultFold(name string) Fold {
 		ErrorBudget:    Budget{Share: 0.01, Keys: 100},
 		OnDivergence:   "rebuild",
 		Upgrade:        "auto",
+		BuildJitter:    10 * time.Second,
 		RollbackWindow: time.Hour,
 		Source:         Source{NATS: "default", Filter: ">", Keying: "subject", OnEvict: "remove"},
 		Index:          map[string]Index{},

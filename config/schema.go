@@ -129,6 +129,7 @@ func (f *file) readFold(name string, t *table) Fold {
 	t.enum("on_divergence", &fold.OnDivergence, "rebuild", "reconcile", "halt")
 	t.enum("upgrade", &fold.Upgrade, "auto", "manual")
 	t.size("disk_quota", &fold.DiskQuota, 64<<20, math.MaxInt64)
+	t.duration("build_jitter", &fold.BuildJitter, 1e9)
 	t.duration("rollback_window", &fold.RollbackWindow, 1e9)
 	t.duration("max_staleness", &fold.MaxStaleness, 1e9)
 	source := t.sub("source")

@@ -43,6 +43,7 @@ func (s *supervisor) begin(cause *Stop) error {
 func (s *supervisor) attempt(cause *Stop) (refused, failed error) {
 	held, was := s.held, s.cause
 	err := s.begin(cause)
+	s.now()
 	if err == nil {
 		s.set(func() { s.held = nil })
 		return nil, nil
@@ -51,7 +52,7 @@ func (s *supervisor) attempt(cause *Stop) (refused, failed error) {
 	if s.serving.ended == nil {
 		return nil, err
 	}
-	s.set(func() { s.held, s.cause, s.queued = held, was, "" })
+	s.set(func() { s.held, s.cause, s.queued = held, was, queued{} })
 	return err, nil
 }
 
@@ -91,7 +92,7 @@ func (s *supervisor) build(ctx context.Context) error {
 	if err != nil {
 		return s.failed(ctx, &Stop{codeOf(err), err})
 	}
-	s.set(func() { s.next, s.held, s.queued = g, nil, "" })
+	s.set(func() { s.next, s.held, s.queued = g, nil, queued{} })
 	s.building = follow(ctx, g)
 	return nil
 }
@@ -141,7 +142,7 @@ func (f *Fold) prepare() (next store.Next, err error) {
 		next, err = f.way()
 	}
 	if err != nil || next.Generation != "" {
-		f.set(func() { f.queued = next.Generation })
+		f.set(func() { f.queued.generation = next.Generation })
 		return next, err
 	}
 	n, err := f.dir.Vacant(f.id)
@@ -152,7 +153,7 @@ func (f *Fold) prepare() (next store.Next, err error) {
 		return next, err
 	}
 	next.Replaces = current
-	f.set(func() { f.queued = next.Generation })
+	f.set(func() { f.queued.generation = next.Generation })
 	return next, f.dir.Begin(f.opt.Name, next)
 }
 
@@ -170,7 +171,7 @@ func (s *supervisor) failed(ctx context.Context, err error) error {
 	s.log.Error("build stopped", "code", code, "err", text, "hint", HintOf(err))
 	s.shut()
 	if s.cur == nil {
-		s.set(func() { s.next, s.queued = nil, "" })
+		s.set(func() { s.next, s.queued = nil, queued{} })
 		return err
 	}
 	still := "what serves follows the source meanwhile"
@@ -178,7 +179,7 @@ func (s *supervisor) failed(ctx context.Context, err error) error {
 		still = "what serves answers reads and stands still"
 	}
 	held := &Stop{code, hint.Error(ofStream{fmt.Errorf("the build of the next generation stopped, %s: %s", still, text), foundCreated(err)}, "%s", HintOf(err))}
-	s.set(func() { s.next, s.held, s.queued = nil, held, "" })
+	s.set(func() { s.next, s.held, s.queued = nil, held, queued{} })
 	return nil
 }
 

@@ -63,7 +63,7 @@ func (s *supervisor) unread(do func() error) error {
 func (s *supervisor) ready(ctx context.Context) (err error) {
 	for _, do := range s.waits {
 		if err = do(); err != nil {
-			s.want = false
+			s.want, s.moment = false, nil
 			break
 		}
 	}

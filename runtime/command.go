@@ -77,6 +77,7 @@ func (f *Fold) send(ctx context.Context, c command) error {
 func (s *supervisor) obey(ctx context.Context, c command) error {
 	before := len(s.waits)
 	refused, end := s.carryOut(ctx, c)
+	s.await()
 	switch {
 	case isPaused(end), becomes(end) != nil:
 		c.reply <- nil
@@ -275,6 +276,7 @@ func (f *Fold) revive(ctx context.Context, c command) (run bool, err error) {
 		if err == nil {
 			err = f.order()
 		}
+		f.urgent = err == nil
 	case isPaused(f.stopped):
 		err = f.dir.Unpause(f.opt.Name)
 	}

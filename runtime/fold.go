@@ -29,6 +29,7 @@ type FoldOptions struct {
 	OnEvict    string                      // "remove", "keep"
 	KeepSource bool                        // the store keeps the records of the source, and a build reads them there
 	OnDiverged Divergence                  // what is done when the stream holds another history; default DivergedRebuild
+	Jitter     time.Duration               // a build that no operator asked for begins within so long; 0 = at once
 	Rollback   time.Duration               // how long a generation that an upgrade replaced is kept as the way back; 0 = not at all
 	Upgrade    Upgrade                     // what is done when the generation that serves has another identity; default UpgradeAuto
 	Gates      []GateQuery                 // what a generation must answer before it replaces another one
@@ -47,10 +48,11 @@ type Fold struct {
 	log    *slog.Logger
 	broken error // why the fold could not be made: see Broken
 
-	farBehind  uint64              // seqs that are left when commits may wait: see pipeline.mayWait
-	sweepPause time.Duration       // the least between two sweeps that nobody asked for
-	guards     guards              // tests turn them off, to see what they guard against
-	tamper     func(*source.Batch) // tests break the law here, with each batch before it is transformed, to see it noticed
+	farBehind  uint64                            // seqs that are left when commits may wait: see pipeline.mayWait
+	sweepPause time.Duration                     // the least between two sweeps that nobody asked for
+	guards     guards                            // tests turn them off, to see what they guard against
+	draw       func(time.Duration) time.Duration // tests draw another moment: see drawn
+	tamper     func(*source.Batch)               // tests break the law here, with each batch before it is transformed, to see it noticed
 
 	compares func() // tests hold up a comparison of what was built with what serves here
 
@@ -60,6 +62,7 @@ type Fold struct {
 
 	accept atomic.Int64 // the operator accepts what the next switch or reconcile loses: see accepts
 	lifted atomic.Bool  // the operator accepts failures beyond the budget: see follower.within
+	urgent bool         // an operator asked for what the next run builds; owned by keep
 
 	closing  chan any    // closed when all that later was told to close is; owned by Run, and by Close after it
 	removing atomic.Bool // what a switch replaced is on its way out
@@ -69,7 +72,7 @@ type Fold struct {
 	prev      *follower     // of the generation that is kept as the way back, while it follows
 	prevUntil time.Time     // when it is given up
 	next      *follower     // of the generation that is being built to replace it
-	queued    string        // the generation that is built next, while another fold builds
+	queued    queued        // what is built next, while that waits
 	held      error         // why next does not replace cur, though it has caught up, or is not built on
 	cause     *Stop         // why next is built; nil when an operator asked for it
 	stopped   error         // why the fold ended
@@ -88,7 +91,7 @@ func NewFold(ctx context.Context, dir *store.Dir, o FoldOptions) (*Fold, error) 
 }
 
 func newFold(dir *store.Dir, r recipe) *Fold {
-	return &Fold{recipe: r, name: r.opt.Name, dir: dir, log: r.opt.Log, moved: make(chan struct{}), sweepPause: sweepPause, farBehind: farBehind,
+	return &Fold{recipe: r, name: r.opt.Name, dir: dir, log: r.opt.Log, moved: make(chan struct{}), sweepPause: sweepPause, farBehind: farBehind, draw: drawn,
 		commands: make(chan command), builds: make(chan struct{}, 1), wanted: make(chan struct{})}
 }
 

@@ -183,7 +183,7 @@ func (s *supervisor) goBack(p store.Previous, cause *Stop) error {
 		return nil
 	}
 	s.want = true
-	s.set(func() { s.queued = p.Generation })
+	s.set(func() { s.queued.generation = p.Generation })
 	return nil
 }
 
@@ -212,6 +212,10 @@ func (s *supervisor) apply(ctx context.Context, c command) (refused, failed erro
 	case s.next != nil && s.held != nil:
 		c.do = verbResume
 		return s.carryOut(ctx, c)
+	case s.moment != nil:
+		s.grant(s.cause, c.accept)
+		s.now()
+		return nil, nil
 	case s.next != nil || s.want:
 		return hint.Error(fmt.Errorf("fold %s: generation %s is being built already", s.opt.Name, s.nextName()), "foldrun status says how far it is"), nil
 	case s.dropping:
@@ -241,7 +245,7 @@ func (f *Fold) nextName() string {
 	if f.next != nil {
 		return f.next.db.Generation()
 	}
-	return f.queued
+	return f.queued.generation
 }
 
 // keepsBack says whether a generation is replaced by an upgrade, and so is to be kept as the way back.

@@ -12,7 +12,7 @@ const (
 	StateStarting   = "starting"
 	StateCatching   = "catching up" // behind the stream's last seq
 	StateCopying    = "copying"     // of a build: it is made of the records that the generation which serves keeps
-	StateQueued     = "queued"      // of a build: another fold builds
+	StateQueued     = "queued"      // of a build: it has not begun; Reason says what it waits for
 	StateFollowing  = "following"
 	StateWaiting    = "waiting"    // for NATS, for the stream, for disk space: Code and Reason say for which
 	StateRebuilding = "rebuilding" // a generation is built beside the one that serves: Code and Reason say why, Build how far
@@ -75,6 +75,7 @@ type BuildStatus struct {
 	Quarantined uint64        `json:"quarantined"`
 	Indexes     []IndexStatus `json:"indexes"`
 	Counts      Counts        `json:"counts"`
+	Begins      string        `json:"begins,omitempty"` // while it is queued: when it begins, where that was drawn
 }
 
 // RefusedStatus is what the fold was to become while it ran, a new module or configuration, and why it did not.
@@ -122,7 +123,7 @@ func (f *Fold) Status() Status {
 
 func (f *Fold) status() Status {
 	f.mu.Lock()
-	cur, next, queued, held, cause, stopped, prev, until := f.cur, f.next, f.queued, f.held, f.cause, f.stopped, f.prev, f.prevUntil
+	cur, next, held, cause, stopped, prev, until := f.cur, f.next, f.held, f.cause, f.stopped, f.prev, f.prevUntil
 	r, refused := f.recipe, f.refused
 	f.mu.Unlock()
 	s := Status{Name: f.name, State: StateStarting, Stream: r.id.Stream, Domain: r.id.Domain, Staleness: r.opt.Staleness}
@@ -138,8 +139,8 @@ func (f *Fold) status() Status {
 	}
 	if next != nil {
 		s.Build = next.building()
-	} else if queued != "" {
-		s.Build = &BuildStatus{Generation: queued, State: StateQueued, Reason: "it waits for its turn: a process builds one generation at a time", Indexes: []IndexStatus{}}
+	} else {
+		s.Build = f.waiting()
 	}
 	if refused != nil {
 		code, text := Describe(refused)
@@ -193,7 +194,7 @@ func (g *follower) status(s *Status) {
 func (g *follower) building() *BuildStatus {
 	s := Status{State: StateStarting}
 	g.status(&s)
-	return &BuildStatus{s.Generation, s.State, s.Code, s.Reason, s.Hint, s.Seq, s.LastSeq, s.CaughtUp, s.Live, s.Quarantined, s.Indexes, s.Counts}
+	return &BuildStatus{s.Generation, s.State, s.Code, s.Reason, s.Hint, s.Seq, s.LastSeq, s.CaughtUp, s.Live, s.Quarantined, s.Indexes, s.Counts, ""}
 }
 
 // why shows why a fold does not do all of its work.

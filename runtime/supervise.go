@@ -26,6 +26,7 @@ type supervisor struct {
 	*Fold
 	serving, building running          // of Fold.cur and Fold.next
 	want              bool             // a build is to begin, as soon as no other fold builds
+	moment            <-chan time.Time // when it may, nil: now
 	have              bool             // this fold holds the place in builds
 	previous          running          // of Fold.prev
 	comparing         running          // lost, of what is being built
@@ -44,7 +45,7 @@ type supervisor struct {
 // returned.
 func (f *Fold) Run(ctx context.Context) error {
 	s := &supervisor{Fold: f}
-	f.set(func() { f.stopped, f.held, f.cause, f.queued = nil, nil, nil, "" })
+	f.set(func() { f.stopped, f.held, f.cause, f.queued = nil, nil, nil, queued{} })
 	err := s.run(ctx)
 	s.end()
 	if err != nil && becomes(err) == nil {
@@ -61,7 +62,9 @@ func (s *supervisor) run(ctx context.Context) error {
 		s.openIdle()
 		return err
 	}
-	if err := s.open(ctx); err != nil {
+	err := s.open(ctx)
+	s.urgent = false
+	if err != nil {
 		return err
 	}
 	tick := time.NewTicker(gateEvery)
@@ -78,10 +81,11 @@ func (s *supervisor) run(ctx context.Context) error {
 func (s *supervisor) step(ctx context.Context, tick <-chan time.Time) error {
 	var slot chan struct{}
 	var ask, asked chan struct{}
+	s.await()
 	if len(s.waits) > 0 && s.closing == nil {
 		return s.ready(ctx)
 	}
-	if s.want && !s.have && s.closing == nil { // what is built may be what is being closed
+	if s.want && !s.have && s.closing == nil && s.moment == nil { // what is built may be what is being closed
 		slot, ask = s.builds, s.wanted
 	}
 	if s.previous.follower != nil {
@@ -106,6 +110,9 @@ func (s *supervisor) step(ctx context.Context, tick <-chan time.Time) error {
 		return nil
 	case <-asked:
 		s.rest()
+		return nil
+	case <-s.moment:
+		s.now()
 		return nil
 	case slot <- struct{}{}:
 		s.have = true
@@ -150,7 +157,7 @@ func (s *supervisor) end() {
 	s.said(s.cutOff())
 	s.rest()
 	s.release()
-	s.set(func() { s.next, s.queued = nil, "" })
+	s.set(func() { s.next, s.queued = nil, queued{} })
 	s.shut()
 }
 
@@ -195,12 +202,13 @@ func (s *supervisor) open(ctx context.Context) error {
 	}
 	s.serving = follow(ctx, s.cur)
 	err = s.recall(ctx)
-	if !s.want { // else it is on the way back
+	if !s.want { // else it may be on the way back
 		err = errors.Join(err, s.dir.Unhold(s.opt.Name))
 	}
 	if err != nil {
 		return &Stop{CodeStore, err}
 	}
+	s.spread()
 	return nil
 }
 
@@ -233,7 +241,7 @@ func (s *supervisor) resume() error {
 		return err
 	}
 	if s.want = s.goesOn(next, current, back); s.want {
-		s.set(func() { s.queued = next.Generation })
+		s.set(func() { s.queued.generation = next.Generation })
 		if p.Generation == next.Generation {
 			return s.dir.Return(s.opt.Name) // which was not finished
 		}
@@ -287,7 +295,8 @@ func (s *supervisor) openCurrent(ctx context.Context, have string) error {
 func (s *supervisor) upgrade(ctx context.Context) error {
 	follows := s.goOn(ctx)
 	back, err := s.isRolledBack()
-	if err != nil {
+	p, err2 := s.dir.Previous(s.opt.Name) // which begin may take
+	if err = errors.Join(err, err2); err != nil {
 		return &Stop{CodeStore, err}
 	}
 	var waits error
@@ -306,6 +315,9 @@ func (s *supervisor) upgrade(ctx context.Context) error {
 		waits = &Stop{stop.Code, hint.Error(stop.Err, "foldrun apply %s builds it beside the one that serves; or put the old module and configuration back", s.opt.Name)}
 	default:
 		waits = s.begin(stop)
+	}
+	if !s.id.Has(p.Generation) {
+		s.spread()
 	}
 	if !follows {
 		return waits
@@ -377,5 +389,9 @@ func (s *supervisor) diverged(err error) error {
 	if s.opt.OnDiverged == DivergedHalt && !s.accepts(stop.Created) {
 		return &Stop{stop.Code, hint.Error(ofStream{errors.New(stop.Text), stop.Created}, "%s; or foldrun resume %s --accept-loss to build the fold anew from it", stop.Hint, s.opt.Name)}
 	}
-	return s.begin(&Stop{stop.Code, hint.Error(ofStream{errors.New(stop.Text), stop.Created}, "%s", stop.Hint)})
+	err = s.begin(&Stop{stop.Code, hint.Error(ofStream{errors.New(stop.Text), stop.Created}, "%s", stop.Hint)})
+	if err == nil {
+		s.spread()
+	}
+	return err
 }

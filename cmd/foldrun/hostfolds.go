@@ -20,7 +20,7 @@ import (
 func makeFolds(ctx context.Context, dir *store.Dir, m *modules, leftOut []string, log *slog.Logger) []*runtime.Fold {
 	var folds []*runtime.Fold
 	for _, fc := range m.config.Folds {
-		o := foldOptions(m.config, fc, m.links[fc.Source.NATS], log)
+		o := m.options(m.config, fc, log)
 		f, err := m.makeFold(ctx, dir, fc, o)
 		if err != nil {
 			f = runtime.Broken(dir, o, err)
@@ -51,6 +51,15 @@ func (m *modules) makeFold(ctx context.Context, dir *store.Dir, fc config.Fold, 
 	return f, nil
 }
 
+// options is foldOptions of a fold that is to run.
+func (m *modules) options(c *config.Config, fc config.Fold, log *slog.Logger) runtime.FoldOptions {
+	o := foldOptions(c, fc, m.links[fc.Source.NATS], log)
+	if m.author {
+		o.Jitter = 0
+	}
+	return o
+}
+
 // foldOptions turns a fold of the configuration into one of the runtime's, without its module.
 func foldOptions(c *config.Config, fc config.Fold, l link, log *slog.Logger) runtime.FoldOptions {
 	o := runtime.FoldOptions{
@@ -70,6 +79,7 @@ func foldOptions(c *config.Config, fc config.Fold, l link, log *slog.Logger) run
 		OnDiverged: runtime.Divergence(fc.OnDivergence),
 		Upgrade:    runtime.Upgrade(fc.Upgrade),
 		Staleness:  fc.MaxStaleness,
+		Jitter:     fc.BuildJitter,
 		Rollback:   fc.RollbackWindow,
 		Log:        log,
 	}

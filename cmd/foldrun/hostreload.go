@@ -118,7 +118,7 @@ func (r *reloader) prepare(ctx context.Context, c *config.Config, fc, was config
 	if err != nil || fc.Same(was) && r.fold(fc.Name).Runs(module.Wasm) {
 		return nil, err
 	}
-	o := foldOptions(c, fc, l, r.log)
+	o := r.modules.options(c, fc, r.log)
 	o.Wasm = module.Wasm
 	p, err := runtime.Prepare(ctx, r.dir, o)
 	if err != nil {

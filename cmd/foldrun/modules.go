@@ -21,10 +21,12 @@ type modules struct {
 	registry registry.Registry
 	log      *slog.Logger
 	loaded   map[string]string // by fold, the sha256 of what it was made with; none for one that could not be
+	author   bool              // see foldRun
 }
 
 func newModules(c *config.Config, links map[string]link, log *slog.Logger) *modules {
-	return &modules{c, links, registry.Registry{Trusted: c.TrustedKeys, Dir: filepath.Join(c.DataDir, "modules"), Log: log}, log, map[string]string{}}
+	return &modules{config: c, links: links, log: log, loaded: map[string]string{},
+		registry: registry.Registry{Trusted: c.TrustedKeys, Dir: filepath.Join(c.DataDir, "modules"), Log: log}}
 }
 
 // onlyLooking is newModules for who writes nothing and runs nothing.

@@ -48,10 +48,11 @@ that would be refused is told, and the old one stays.`,
 			defer signal.Stop(hangups)
 			ctx, stop := graceful(c.Context(), log)
 			defer stop()
+			r := foldRun{path: path, author: watch, log: log, hangups: hangups}
 			if watch {
-				return (&runWatch{path: path, log: log, hangups: hangups}).run(ctx)
+				return (&runWatch{foldRun: r}).watch(ctx)
 			}
-			return runFolds(ctx, path, log, hangups)
+			return r.run(ctx)
 		},
 	}
 	c.Flags().StringVarP(&path, "config", "c", defaultConfig, "configuration file")
@@ -61,8 +62,17 @@ that would be refused is told, and the old one stays.`,
 	return c
 }
 
-func runFolds(ctx context.Context, path string, log *slog.Logger, hangups <-chan os.Signal) (err error) {
-	c, leftOut, err := loadToRun(path, log)
+// A foldRun is how the folds of a configuration are run.
+type foldRun struct {
+	path    string
+	author  bool // somebody waits for what comes of a change: builds are not spread over build_jitter
+	log     *slog.Logger
+	hangups <-chan os.Signal
+}
+
+func (r *foldRun) run(ctx context.Context) (err error) {
+	log := r.log
+	c, leftOut, err := loadToRun(r.path, log)
 	if err != nil {
 		return err
 	}
@@ -80,7 +90,8 @@ func runFolds(ctx context.Context, path string, log *slog.Logger, hangups <-chan
 	queries := openNATSDoor(c, false, log)
 	defer queries.close()
 	m := newModules(c, links, log)
-	h := host{dir, at, queries, c.Instance, &reloader{dir: dir, modules: m, log: log, hangups: hangups, now: c}, log}
+	m.author = r.author
+	h := host{dir, at, queries, c.Instance, &reloader{dir: dir, modules: m, log: log, hangups: r.hangups, now: c}, log}
 	return h.run(ctx, makeFolds(ctx, dir, m, leftOut, log))
 }
 

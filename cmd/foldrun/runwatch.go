@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"time"
@@ -17,14 +16,12 @@ import (
 // with what the files hold now. That is the way of any restart, so a new module builds its index beside the one that
 // serves. A change that could not start is told, and changes nothing.
 type runWatch struct {
-	path    string // of the configuration
-	log     *slog.Logger
-	hangups <-chan os.Signal
-	files   []string // that it was made of when it could last be read, the modules included
+	foldRun
+	files []string // that it was made of when it could last be read, the modules included
 }
 
-// run returns when ctx is done, or when the folds cannot run.
-func (w *runWatch) run(ctx context.Context) error {
+// watch returns when ctx is done, or when the folds cannot run.
+func (w *runWatch) watch(ctx context.Context) error {
 	for {
 		running, stop := context.WithCancel(ctx)
 		was, over := w.stamps(), make(chan struct{})
@@ -33,7 +30,7 @@ func (w *runWatch) run(ctx context.Context) error {
 			w.wait(running, was)
 			stop()
 		}()
-		err := runFolds(running, w.path, w.log, w.hangups)
+		err := w.run(running)
 		stop()
 		<-over
 		if err != nil || ctx.Err() != nil {
