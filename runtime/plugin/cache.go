@@ -13,8 +13,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-
-	"github.com/tetratelabs/wazero"
 )
 
 // Compiled code is kept on disk, since a large module takes a second to compile.
@@ -135,10 +133,9 @@ func (m *Module) compileCached(ctx context.Context, metered []byte) (fromCache b
 	if err != nil {
 		return false, err
 	}
-	if m.cache, err = wazero.NewCompilationCacheWithDir(entry.dir); err != nil {
+	if err := m.openRuntime(ctx, entry.dir); err != nil {
 		return false, err
 	}
-	m.runtime = wazero.NewRuntimeWithConfig(ctx, m.config().WithCompilationCache(m.cache))
 	if m.compiled, err = m.runtime.CompileModule(withYields(ctx), metered); err != nil {
 		return false, errors.Join(err, os.RemoveAll(entry.dir)) // damaged before it was sealed: the next start makes it anew
 	}

@@ -181,7 +181,9 @@ func (m *Module) translate(ctx context.Context, metered []byte, c *compiling) (e
 		}
 	}
 	if m.compiled == nil {
-		m.runtime = wazero.NewRuntimeWithConfig(ctx, m.config())
+		if err := m.openRuntime(ctx, ""); err != nil {
+			return err
+		}
 		if m.compiled, err = m.runtime.CompileModule(withYields(ctx), metered); err != nil {
 			return err
 		}
@@ -191,6 +193,25 @@ func (m *Module) translate(ctx context.Context, metered []byte, c *compiling) (e
 	}
 	c.took, c.cached = time.Since(start), cached
 	m.opt.Log.Info("module compiled", "module", m.manifest.Name, "size", len(metered), "took", c.took, "cached", cached)
+	return nil
+}
+
+// opening is held while wazero opens a cache or a runtime: the first to be opened looks up wazero's version, and notes it for the
+// others in a variable that nothing guards.
+var opening sync.Mutex
+
+// openRuntime opens the runtime that the module is compiled in, with wazero's cache in a directory; "" = without one.
+func (m *Module) openRuntime(ctx context.Context, dir string) (err error) {
+	opening.Lock()
+	defer opening.Unlock()
+	config := m.config()
+	if dir != "" {
+		if m.cache, err = wazero.NewCompilationCacheWithDir(dir); err != nil {
+			return err
+		}
+		config = config.WithCompilationCache(m.cache)
+	}
+	m.runtime = wazero.NewRuntimeWithConfig(ctx, config)
 	return nil
 }
 
