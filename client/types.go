@@ -106,6 +106,8 @@ type FoldStatus struct {
 	Held        uint64          `json:"quarantine_bytes"`
 	Owed        bool            `json:"retry_owed,omitempty"` // a limit was raised: what failed on the old one is tried again
 	Kept        uint64          `json:"kept_keys"`            // of those in quarantine, source keys whose rows of an older record still stand
+	Quota       int64           `json:"disk_quota,omitempty"` // as configured, bytes; 0 = none
+	Disk        int64           `json:"disk_bytes,omitempty"` // what all generations of the fold take
 	Indexes     []IndexStatus   `json:"indexes"`
 	Counts      Counts          `json:"counts"`
 	Source      SourceStatus    `json:"source"`

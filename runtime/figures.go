@@ -24,6 +24,7 @@ type Figures struct {
 	Cached  bool          // its machine code was in the cache
 
 	Serving, Build *store.Metrics // nil where there is none
+	Disk, Quota    int64          // bytes: what all generations take, and disk_quota, 0 for none
 }
 
 // A Histogram counts observations.
@@ -62,10 +63,10 @@ func (h Histogram) clone() Histogram {
 	return h
 }
 
-// Figures returns what the fold counts now. It takes locks of the store's: it is for a scrape.
+// Figures returns what the fold counts now. It takes locks of the store's, and looks at its files: it is for a scrape.
 func (f *Fold) Figures() Figures {
 	f.mu.Lock()
-	cur, next, module := f.cur, f.next, f.module
+	cur, next, module, quota := f.cur, f.next, f.module, f.opt.DiskQuota
 	f.mu.Unlock()
 	var x Figures
 	if cur != nil {
@@ -79,6 +80,7 @@ func (f *Fold) Figures() Figures {
 	if module != nil {
 		x.Compile, x.Cached, _ = module.Compiled()
 	}
+	x.Disk, x.Quota = f.Disk(), quota
 	return x
 }
 

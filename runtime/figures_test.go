@@ -2,6 +2,8 @@ package runtime
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/foldrun/foldrun/store"
@@ -16,7 +18,7 @@ func (h Histogram) count() (n uint64) {
 
 // TestFigures counts what a fold does, for metrics; a generation that replaces another counts on.
 func TestFigures(t *testing.T) {
-	c := newClinic(t, 1, func(o *FoldOptions) { o.Budget = &store.Budget{Share: 1} })
+	c := newClinic(t, 1, func(o *FoldOptions) { o.Budget, o.DiskQuota = &store.Budget{Share: 1}, 1<<40 })
 	c.run()
 	for i := range 20 {
 		c.fine(c.put(fmt.Sprint("k", i), "ax=1"))
@@ -45,6 +47,12 @@ func TestFigures(t *testing.T) {
 	y := c.Figures()
 	if y.Commit.count() <= x.Commit.count() || y.Fuel.count() != 2*x.Fuel.count() || y.Failed["trap"] != 2 || y.Serving.Views != 0 {
 		t.Errorf("after the switch %+v, before it %+v", y, x)
+	}
+	other := filepath.Join(c.path, "folds", "f", "0123456789abcdef") // another generation
+	check(t, os.Mkdir(other, 0o755))
+	check(t, os.WriteFile(filepath.Join(other, "weight"), make([]byte, 1<<20), 0o644))
+	if z := c.Figures(); y.Disk == 0 || z.Disk-y.Disk < 1<<19 || z.Quota != 1<<40 || c.Status().Quota != z.Quota {
+		t.Errorf("of the disk: %d, then %d, of %d", y.Disk, z.Disk, z.Quota)
 	}
 	c.end()
 	<-c.done

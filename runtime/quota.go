@@ -6,6 +6,17 @@ import (
 	"github.com/foldrun/foldrun/hint"
 )
 
+// Disk returns how much the files of all generations of the fold take, bytes; 0 where nobody can say. It looks at each file: it is
+// for who shows that, not for what is asked with every read.
+func (f *Fold) Disk() int64 {
+	n, err := f.dir.Used(f.name)
+	if err != nil {
+		f.log.Warn("what the fold takes on disk is not known", "err", err)
+		return 0
+	}
+	return n
+}
+
 // fits returns why no build may begin, because of disk_quota: what serves, and as much again, would take more. It is nil for
 // a build that has begun already, for one that stands on disk as the way back, and while nothing serves.
 func (f *Fold) fits() error {

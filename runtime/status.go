@@ -50,6 +50,8 @@ type Status struct {
 	Held        uint64          `json:"quarantine_bytes"`
 	Owed        bool            `json:"retry_owed,omitempty"` // a limit was raised, and what is in quarantine was not all tried again since
 	Kept        uint64          `json:"kept_keys"`            // of those in quarantine, source keys whose rows of an older record still stand
+	Quota       int64           `json:"disk_quota,omitempty"` // as configured, bytes; 0 = none
+	Disk        int64           `json:"disk_bytes,omitempty"` // what all generations take of it: set by who asks Fold.Disk
 	Indexes     []IndexStatus   `json:"indexes"`
 	Counts      Counts          `json:"counts"`
 	Source      SourceStatus    `json:"source"`
@@ -126,7 +128,7 @@ func (f *Fold) status() Status {
 	cur, next, held, cause, stopped, prev, until := f.cur, f.next, f.held, f.cause, f.stopped, f.prev, f.prevUntil
 	r, refused := f.recipe, f.refused
 	f.mu.Unlock()
-	s := Status{Name: f.name, State: StateStarting, Stream: r.id.Stream, Domain: r.id.Domain, Staleness: r.opt.Staleness}
+	s := Status{Name: f.name, State: StateStarting, Stream: r.id.Stream, Domain: r.id.Domain, Staleness: r.opt.Staleness, Quota: r.opt.DiskQuota}
 	if cur != nil {
 		r = cur.recipe
 	}

@@ -63,6 +63,9 @@ func printStatus(out io.Writer, s *client.Status) error {
 		if f.Stale {
 			fmt.Fprintf(out, "%s: stale: everything was folded last at %s, longer ago than max_staleness, %s\n", f.Name, orDash(f.BehindSince), f.Staleness)
 		}
+		if f.Quota > 0 && f.Disk > 0 {
+			fmt.Fprintf(out, "%s: its generations take %s of disk_quota, %s\n", f.Name, sizeText(f.Disk), sizeText(f.Quota))
+		}
 		if f.Quarantined > 0 {
 			fmt.Fprintf(out, "%s: %s\n", f.Name, quarantineOf(&f))
 		}

@@ -145,6 +145,14 @@ var figureMetrics = []metric[*runtime.Figures]{
 		func(o outlet, x *runtime.Figures) { o.put(x.Compile.Seconds()) }),
 	of(gauge, "fold_module_cached", "1 if the module's machine code was in the cache.",
 		func(o outlet, x *runtime.Figures) { o.put(flag(x.Cached)) }),
+	of(gauge, "fold_disk_bytes", "Size of the files of all generations of the fold, also of one that is kept as the way back.",
+		func(o outlet, x *runtime.Figures) { o.put(float64(x.Disk)) }),
+	of(gauge, "fold_disk_quota_bytes", "What the generations of the fold may take before it pauses, its disk_quota; absent where there is none.",
+		func(o outlet, x *runtime.Figures) {
+			if x.Quota > 0 {
+				o.put(float64(x.Quota))
+			}
+		}),
 	of(gauge, "store_disk_bytes", "Size of the files of a generation: role is serving or build.",
 		func(o outlet, x *runtime.Figures) {
 			for role, m := range map[string]*store.Metrics{"serving": x.Serving, "build": x.Build} {

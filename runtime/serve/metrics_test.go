@@ -107,7 +107,7 @@ func (f *weighed) Figures() runtime.Figures {
 	seconds := runtime.Histogram{Bounds: []float64{.5, 1}, Counts: []uint64{3, 2, 1}, Sum: 4.5}
 	m := store.Metrics{DiskBytes: 7, WriteAmp: 2.5, Views: 1, Cache: store.CacheMetrics{Hits: 8, Misses: 9}}
 	return runtime.Figures{Pull: seconds, Transform: seconds, Commit: seconds, Fuel: seconds, Frames: 5, Failed: map[string]uint64{"trap": 2},
-		Memory: 3, Compile: time.Second, Cached: true, Serving: &m, Build: &store.Metrics{DiskBytes: 6}}
+		Memory: 3, Compile: time.Second, Cached: true, Serving: &m, Build: &store.Metrics{DiskBytes: 6}, Disk: 20, Quota: 30}
 }
 
 // full returns a fold that has something of everything that a fold can have.
@@ -129,6 +129,8 @@ func TestFigures(t *testing.T) {
 		`foldrun_fold_failed_total{code="trap",fold="a"} 2`,
 		`foldrun_store_disk_bytes{fold="a",role="serving"} 7`,
 		`foldrun_store_disk_bytes{fold="a",role="build"} 6`,
+		`foldrun_fold_disk_bytes{fold="a"} 20`,
+		`foldrun_fold_disk_quota_bytes{fold="a"} 30`,
 		`foldrun_store_write_amplification{fold="a"} 2.5`,
 		`foldrun_block_cache_hits_total 8`,
 	} {

@@ -14,11 +14,15 @@ func (s *Server) status(w http.ResponseWriter, r *http.Request) error {
 	if err := parse(r).done(); err != nil {
 		return err
 	}
+	folds := []runtime.Status{}
+	for _, f := range s.query.Folds() {
+		folds = append(folds, weighed(f))
+	}
 	reply := struct {
 		Instance string           `json:"instance"`
 		Version  string           `json:"version"`
 		Folds    []runtime.Status `json:"folds"`
-	}{s.opt.Instance, s.opt.Version, s.query.Status()}
+	}{s.opt.Instance, s.opt.Version, folds}
 	return s.reply(w, r, reply)
 }
 
@@ -31,7 +35,16 @@ func (s *Server) statusOf(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return s.reply(w, r, f.Status())
+	return s.reply(w, r, weighed(f))
+}
+
+// weighed is the status of a fold with what it takes on disk.
+func weighed(f Fold) runtime.Status {
+	s := f.Status()
+	if x, ok := f.(interface{ Disk() int64 }); ok {
+		s.Disk = x.Disk()
+	}
+	return s
 }
 
 func (s *Server) reply(w http.ResponseWriter, r *http.Request, v any) error {
