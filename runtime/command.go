@@ -43,7 +43,8 @@ func (f *Fold) Resume(ctx context.Context, accept bool) error {
 // on after the pause. It returns once that is noted; what was read is finished after it.
 func (f *Fold) Pause(ctx context.Context) error { return f.ask(ctx, command{do: verbPause}) }
 
-// Apply has what is configured serve: it ends a rollback, or the wait of upgrade = "manual". With accept, what was built
+// Apply has what is configured serve: it ends a rollback, or calls off one that is under way, or ends a wait: that of
+// upgrade = "manual", or for a moment that was drawn. With accept, what was built
 // and is held replaces what serves. It returns once that is under way.
 func (f *Fold) Apply(ctx context.Context, accept bool) error {
 	return f.ask(ctx, command{do: verbApply, accept: accept})

@@ -190,7 +190,35 @@ func (s *supervisor) goBack(p store.Previous, cause *Stop) error {
 // goingBack is why a fold is to serve another generation than what is configured, until it does.
 func (s *supervisor) goingBack(to string) *Stop {
 	return &Stop{CodeRolledBack, hint.Error(fmt.Errorf("fold %s is being rolled back: generation %s serves once it has caught up", s.opt.Name, to),
-		"foldrun status says what it waits for; foldrun apply %s, after that, has what is configured serve again", s.opt.Name)}
+		"foldrun status says what it waits for; foldrun apply %s calls it off, and after that has what is configured serve again", s.opt.Name)}
+}
+
+// comesBack says whether a rollback is under way: what an operator went back from serves until what he went back to has caught up.
+func (s *supervisor) comesBack() (bool, error) {
+	if s.cur == nil || !s.id.Has(s.cur.db.Generation()) || !s.returns() {
+		return false, nil
+	}
+	return s.isRolledBack()
+}
+
+// callOff has what is configured go on serving, and what was to serve again be the way back again.
+func (s *supervisor) callOff(ctx context.Context) error {
+	until := time.Now().Add(s.opt.Rollback)
+	if err := s.dir.Stay(s.opt.Name, until); err != nil {
+		return &Stop{CodeStore, err}
+	}
+	s.want = false
+	s.set(func() { s.next, s.cause, s.held, s.queued = nil, nil, nil, queued{} })
+	if g := s.building.follower; g != nil {
+		s.previous, s.building = s.building, running{}
+		s.overdue = time.After(time.Until(until))
+		s.set(func() { s.prev, s.prevUntil = g, until })
+		return nil
+	}
+	if err := s.recall(ctx); err != nil {
+		return &Stop{CodeStore, err}
+	}
+	return nil
 }
 
 // rolledBack is why a fold does not serve what is configured, after a rollback.
@@ -202,13 +230,16 @@ func (s *supervisor) rolledBack() *Stop {
 // isRolledBack says whether a rollback stands, for what is configured now.
 func (s *supervisor) isRolledBack() (bool, error) { return s.dir.Holds(s.opt.Name, s.id) }
 
-// apply has what is configured serve: it ends a rollback, or a wait for an operator. With accept, what was built and is
+// apply has what is configured serve: it ends a rollback, also one that is under way, or a wait for an operator, or for its moment. With accept, what was built and is
 // held serves whatever it lacks.
 func (s *supervisor) apply(ctx context.Context, c command) (refused, failed error) {
 	p, err := s.dir.Previous(s.opt.Name)
-	switch {
+	back, err2 := s.comesBack()
+	switch err = errors.Join(err, err2); {
 	case err != nil:
 		return err, nil
+	case back:
+		return nil, s.callOff(ctx)
 	case s.next != nil && s.held != nil:
 		c.do = verbResume
 		return s.carryOut(ctx, c)

@@ -46,7 +46,7 @@ func (d *Dir) Retain(fold string, until time.Time) error {
 		err = fmt.Errorf("store: fold %s: nothing was replaced", fold)
 	}
 	if err == nil {
-		err = d.replaceFile(d.foldPath(fold, "PREVIOUS"), []byte(n.Replaces+" "+until.UTC().Format(time.RFC3339)+"\n"))
+		err = d.keep(fold, n.Replaces, until)
 	}
 	if err != nil {
 		return err
@@ -89,6 +89,33 @@ func (d *Dir) Return(fold string) error {
 		return err
 	}
 	return d.unlink(fold, "PREVIOUS")
+}
+
+// Stay calls off a way back that Hold and Return noted: what was to serve again is kept, until a time, as Retain does. A crash before
+// Hold is taken back leaves the way back as it was; after that, a NEXT that names what is kept, which Forget removes.
+func (d *Dir) Stay(fold string, until time.Time) error {
+	if d.opt.ReadOnly {
+		return ErrReadOnly
+	}
+	n, err := d.Next(fold)
+	if err == nil && n.Generation == "" {
+		err = fmt.Errorf("store: fold %s: nothing is to serve again", fold)
+	}
+	if err == nil {
+		err = d.keep(fold, n.Generation, until)
+	}
+	if err == nil {
+		err = d.Unhold(fold)
+	}
+	if err != nil {
+		return err
+	}
+	return d.Forget(fold)
+}
+
+// keep writes PREVIOUS.
+func (d *Dir) keep(fold, generation string, until time.Time) error {
+	return d.replaceFile(d.foldPath(fold, "PREVIOUS"), []byte(generation+" "+until.UTC().Format(time.RFC3339)+"\n"))
 }
 
 // Hold notes that an operator went back from what is configured: until the configuration is another, or Unhold.

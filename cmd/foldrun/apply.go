@@ -14,7 +14,8 @@ func applyCommand() *cobra.Command {
 		Short: "Have a fold serve what is configured: end a rollback, or the wait of upgrade = \"manual\"",
 		Long: `Have the running foldrun build what is configured for a fold, beside the generation that serves; the new one replaces it once
 it has caught up, unless an index would lose more than half of its rows. After 'foldrun rollback' the generation that was
-gone back from serves again: as long as it is kept, that takes a moment.
+gone back from serves again: as long as it is kept, that takes a moment. A rollback that is under way is called off. A build that
+waits for its moment (build_jitter) begins.
 
 With --force, a generation that is built and held serves, whatever it lacks. The module and the configuration are those that
 foldrun was started with: foldrun reload has it take others.`,
