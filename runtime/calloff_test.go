@@ -50,7 +50,9 @@ func TestCallOffCrash(t *testing.T) {
 
 		r = start(t, path, store.Options{}, c.o)
 		r.stays(second, first)
-		r.await("the way back", func(st Status) bool { return st.Previous != nil && st.Previous.Generation == first && st.Previous.Seq >= 2 })
+		r.await("the way back", func(st Status) bool {
+			return st.Previous != nil && st.Previous.Generation == first && st.Previous.Seq >= 2
+		})
 		check(t, r.Rollback(t.Context()))
 		r.await("back", func(st Status) bool { return st.Generation == first && st.State == StateHeld && st.Seq >= 2 })
 		whole(t, r.Store())
@@ -66,7 +68,9 @@ func TestCallOffFollowed(t *testing.T) {
 	c.await("the way back waits", func(st Status) bool { return st.Previous != nil && st.Previous.State == StateWaiting })
 	for range 2 {
 		check(t, c.Rollback(t.Context()))
-		c.await("a rollback", func(st Status) bool { return st.Code == CodeRolledBack && st.Build != nil && st.Build.Generation == first })
+		c.await("a rollback", func(st Status) bool {
+			return st.Code == CodeRolledBack && st.Build != nil && st.Build.Generation == first
+		})
 		check(t, c.Apply(t.Context(), false))
 		c.stays(second, first)
 	}
@@ -79,7 +83,9 @@ func TestCallOffFollowed(t *testing.T) {
 // stays waits until a generation serves and nothing is built, and another one is kept as the way back.
 func (r *runner) stays(serves, back string) {
 	r.t.Helper()
-	r.await("no rollback", func(st Status) bool { return st.Generation == serves && st.Build == nil && st.Code != CodeRolledBack && st.Seq > 0 })
+	r.await("no rollback", func(st Status) bool {
+		return st.Generation == serves && st.Build == nil && st.Code != CodeRolledBack && st.Seq > 0
+	})
 	p := must(r.dir.Previous("f"))(r.t)
 	next := must(r.dir.Next("f"))(r.t)
 	holds := must(r.dir.Holds("f", r.id))(r.t)
