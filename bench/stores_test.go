@@ -102,6 +102,9 @@ func loadFold(path string, r routes) (err error) {
 	if err := db.Settle(background); err != nil {
 		return err
 	}
+	if _, err := db.Compact(background, store.CompactOptions{}); err != nil { // as the runtime does when a fold stands
+		return err
+	}
 	m, _ := db.Metrics()
 	fmt.Printf("foldrun: after %d updates a read may have to look into %d tables\n", r.n, m.ReadAmp)
 	return nil

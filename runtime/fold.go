@@ -48,11 +48,12 @@ type Fold struct {
 	log    *slog.Logger
 	broken error // why the fold could not be made: see Broken
 
-	farBehind  uint64                            // seqs that are left when commits may wait: see pipeline.mayWait
-	sweepPause time.Duration                     // the least between two sweeps that nobody asked for
-	guards     guards                            // tests turn them off, to see what they guard against
-	draw       func(time.Duration) time.Duration // tests draw another moment: see drawn
-	tamper     func(*source.Batch)               // tests break the law here, with each batch before it is transformed, to see it noticed
+	farBehind    uint64                            // seqs that are left when commits may wait: see pipeline.mayWait
+	sweepPause   time.Duration                     // the least between two sweeps that nobody asked for
+	compactAfter time.Duration                     // how long it stands before its store is compacted
+	guards       guards                            // tests turn them off, to see what they guard against
+	draw         func(time.Duration) time.Duration // tests draw another moment: see drawn
+	tamper       func(*source.Batch)               // tests break the law here, with each batch before it is transformed, to see it noticed
 
 	compares func() // tests hold up a comparison of what was built with what serves here
 
@@ -92,7 +93,7 @@ func NewFold(ctx context.Context, dir *store.Dir, o FoldOptions) (*Fold, error) 
 
 func newFold(dir *store.Dir, r recipe) *Fold {
 	return &Fold{recipe: r, name: r.opt.Name, dir: dir, log: r.opt.Log, moved: make(chan struct{}), sweepPause: sweepPause, farBehind: farBehind, draw: drawn,
-		commands: make(chan command), builds: make(chan struct{}, 1), wanted: make(chan struct{})}
+		compactAfter: compactAfter, commands: make(chan command), builds: make(chan struct{}, 1), wanted: make(chan struct{})}
 }
 
 func orElse(s, other string) string {

@@ -88,6 +88,7 @@ func (g *follower) follow(ctx context.Context, workers []*transformer, later boo
 	ctx, done := context.WithCancelCause(ctx)
 	var beside sync.WaitGroup
 	beside.Go(func() { g.syncSeconds(ctx) })
+	beside.Go(func() { g.compactLater(ctx) })
 	defer beside.Wait()
 	defer g.retries.Wait()
 	defer done(nil)

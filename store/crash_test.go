@@ -23,10 +23,13 @@ type camera struct {
 	at      map[uint64]*world
 	apply   func(*pebble.DB, *pebble.Batch, *pebble.WriteOptions) error
 	ingest  func(*pebble.DB, []string) error
+	every   int // so many commits the store is compacted, and images are taken then alone; 0 = never
+	steps   int // of that
 
 	acked   atomic.Uint64 // the last position that is on disk for certain: of a commit, or of a flush after it
 	begun   atomic.Uint64 // the last position that a commit was begun for
 	current atomic.Pointer[string]
+	merging atomic.Bool // the store is just being compacted
 
 	shutter sync.Mutex // guards what follows
 	rng     *rand.Rand
@@ -93,6 +96,15 @@ func (c *camera) drive(o Options, specs []IndexSpec) error {
 		if _, err := commitStep(db, s); err != nil {
 			return err
 		}
+		if c.every > 0 && i%c.every == 0 {
+			c.merging.Store(true)
+			did, err := db.Compact(context.Background(), CompactOptions{})
+			c.merging.Store(false)
+			if err != nil {
+				return err
+			}
+			c.steps += did.Steps
+		}
 		if c.sync == SyncSecond && i%5 != 0 || db.Waiting() {
 			continue
 		}
@@ -109,7 +121,7 @@ func (c *camera) shoot(fs *hookFS, mem *vfs.MemFS, kind, name string) {
 	c.shutter.Lock()
 	defer c.shutter.Unlock()
 	c.ops[kind+" "+fileSort(name)]++
-	if kind == "close" || c.rng.Float64() >= c.share {
+	if kind == "close" || c.every > 0 && !c.merging.Load() || c.rng.Float64() >= c.share {
 		return
 	}
 	i := image{acked: c.acked.Load()}

@@ -39,6 +39,9 @@ type DB struct {
 
 	flushes, compactions atomic.Int32 // that failed since the last one that did not
 
+	pace      atomic.Pointer[pace] // of Compact, nil while it is not at work
+	leftAbove uint64               // bytes of tables that the last Compact left above the lowest level; owned by Compact
+
 	commitMu sync.Mutex
 	commit   committer // owned by Commit
 	failed   error     // owned by Commit
@@ -292,7 +295,7 @@ func (db *DB) Failed() error {
 	return db.failed
 }
 
-// Close waits for open views and closes the store.
+// Close waits for open views and closes the store. A Compact that is under way is given up.
 func (db *DB) Close() error {
 	db.closeMu.Lock()
 	was := db.closed
@@ -300,6 +303,9 @@ func (db *DB) Close() error {
 	db.closeMu.Unlock()
 	if was {
 		return nil
+	}
+	if p := db.pace.Load(); p != nil {
+		p.cut(ErrClosed)
 	}
 	db.readers.Wait()
 	db.retireEpoch()

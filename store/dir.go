@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"sync"
 	"syscall"
 	"time"
 
@@ -52,6 +53,8 @@ type Dir struct {
 	lock  io.Closer
 	cache *pebble.Cache
 	files *pebble.FileCache
+
+	compacting sync.Mutex // held by Compact: one store at a time is
 }
 
 // ErrLocked is returned by OpenDir when another process has the directory.

@@ -41,7 +41,7 @@ func (db *DB) background(stuck *atomic.Int32, err error) {
 	switch {
 	case err == nil:
 		stuck.Store(0)
-	case errors.Is(err, pebble.ErrCancelledCompaction):
+	case errors.Is(err, pebble.ErrCancelledCompaction), errors.Is(err, errCut):
 	case pebble.IsCorruptionError(err):
 		db.setDamage(err)
 	case stuck.Add(1) == maxStuck:
@@ -56,12 +56,18 @@ func (db *DB) backgroundError(err error) {
 		db.setDamage(err)
 		return
 	}
+	if errors.Is(err, errCut) {
+		return
+	}
 	db.env.Log.Warn("store background error", "path", db.path, "err", err)
 }
 
 // diskRoom returns ErrDiskLow when a commit could bring the disk below its minimum. What the memtables of all folds
 // hold is on its way to the disk a second time and counts as used.
-func (db *DB) diskRoom() error {
+func (db *DB) diskRoom() error { return db.diskRoomFor(0) }
+
+// diskRoomFor is diskRoom for what writes so many bytes more.
+func (db *DB) diskRoomFor(more uint64) error {
 	if db.env.MinFreeDisk <= 0 {
 		return nil
 	}
@@ -69,9 +75,9 @@ func (db *DB) diskRoom() error {
 	if err != nil {
 		return fmt.Errorf("store: free space of %s: %w", db.path, err)
 	}
-	need := uint64(db.env.MinFreeDisk + db.env.Memory.Memtables())
+	need := uint64(db.env.MinFreeDisk+db.env.Memory.Memtables()) + more
 	if u.AvailBytes < need {
-		return fmt.Errorf("%w: %d MiB free at %s, %d MiB needed: min_free_disk, and %d MiB that memtables may still write", ErrDiskLow, u.AvailBytes/mib, db.path, need/mib, db.env.Memory.Memtables()/mib)
+		return fmt.Errorf("%w: %d MiB free at %s, %d MiB needed: min_free_disk, and %d MiB that may still be written", ErrDiskLow, u.AvailBytes/mib, db.path, need/mib, (uint64(db.env.Memory.Memtables())+more)/mib)
 	}
 	return nil
 }

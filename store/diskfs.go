@@ -56,6 +56,9 @@ func (fs diskFS) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) 
 		}
 	}
 	f, err := fs.FS.Create(name, c)
+	if p := fs.db.pace.Load(); p != nil && c == compactionWrites && err == nil {
+		return pacedFile{f, p}, nil
+	}
 	return fs.file(name, f, err)
 }
 

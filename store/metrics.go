@@ -8,6 +8,8 @@ import (
 // Metrics are what Pebble and the store count of one open generation, since it was opened.
 type Metrics struct {
 	DiskBytes      uint64  // all of its files
+	Committed      uint64  // bytes that went in, by batches and as tables
+	Compacting     int     // compactions under way
 	Compactions    uint64  // done
 	CompactionDebt uint64  // bytes that are to be compacted, about
 	Flushes        uint64  // of memtables, done
@@ -33,8 +35,14 @@ func (db *DB) Metrics() (Metrics, bool) {
 	}
 	m := db.pebble.Metrics()
 	total := m.Total()
+	in := m.WAL.BytesIn
+	for i := range m.Levels {
+		in += m.Levels[i].TableBytesIngested
+	}
 	return Metrics{
 		DiskBytes:      m.DiskSpaceUsage(),
+		Committed:      in,
+		Compacting:     int(m.Compact.NumInProgress),
 		Compactions:    uint64(m.Compact.Count),
 		CompactionDebt: m.Compact.EstimatedDebt,
 		Flushes:        uint64(m.Flush.Count),
