@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -42,11 +43,12 @@ type Compacted struct {
 // Nothing is done where little is to be gained. Since it begins only when a sixteenth of the store has come to lie above the
 // lowest level that did not when it ended last, it writes at most 16 bytes for each that comes in, and one for each level between.
 //
-// It begins no step while the whole store has not room on the disk, and in the quota, a second time: ErrDiskLow, ErrQuota.
-// Any other error than those two, ErrClosed, ErrReadOnly and that of ctx is of Pebble's compaction, and leaves the store as it was.
+// One store of a directory is compacted at a time: it waits for the others. It begins no step while the whole store has not room
+// on the disk, and in the quota, a second time: ErrDiskLow, ErrQuota. Any other error than those two, ErrClosed, ErrReadOnly, that
+// of ctx and what damage there is, is of Pebble's compaction, and leaves the store as it was.
 func (db *DB) Compact(ctx context.Context, o CompactOptions) (did Compacted, err error) {
 	p, err := db.beginCompact(ctx)
-	if p == nil {
+	if err != nil {
 		return did, err
 	}
 	defer db.endCompact(p)
@@ -69,19 +71,21 @@ func (db *DB) Compact(ctx context.Context, o CompactOptions) (did Compacted, err
 	return did, err
 }
 
-// beginCompact registers a compaction, nil where none can be: a store of the same directory is being compacted, or this one is
-// damaged.
+// beginCompact waits until no other store of the directory is compacted, and registers a compaction of this one.
 func (db *DB) beginCompact(ctx context.Context) (*pace, error) {
 	if db.env.ReadOnly {
 		return nil, ErrReadOnly
 	}
+	select {
+	case db.dir.compacting <- struct{}{}:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 	db.closeMu.RLock()
 	defer db.closeMu.RUnlock()
-	if db.closed {
-		return nil, ErrClosed
-	}
-	if db.Damage() != nil || !db.dir.compacting.TryLock() {
-		return nil, nil
+	if err := db.Damage(); db.closed || err != nil {
+		<-db.dir.compacting
+		return nil, cmp.Or(err, ErrClosed)
 	}
 	p := &pace{since: time.Now(), rest: rest}
 	p.ctx, p.cut = context.WithCancelCause(ctx)
@@ -93,7 +97,7 @@ func (db *DB) beginCompact(ctx context.Context) (*pace, error) {
 func (db *DB) endCompact(p *pace) {
 	p.cut(nil)
 	db.pace.Store(nil)
-	db.dir.compacting.Unlock()
+	<-db.dir.compacting
 	db.readers.Done()
 }
 

@@ -205,6 +205,11 @@ func TestCompactBeside(t *testing.T) {
 	}()
 	<-begun
 	busy.Store(true)
+	over, end := context.WithCancel(t.Context())
+	end()
+	if _, err := x.db.Compact(over, CompactOptions{}); !errors.Is(err, context.Canceled) {
+		t.Errorf("another one did not wait: %v", err)
+	}
 	for range 3 {
 		x.commit()
 		x.agrees()

@@ -9,7 +9,6 @@ import (
 	"os"
 	"slices"
 	"strconv"
-	"sync"
 	"syscall"
 	"time"
 
@@ -54,7 +53,7 @@ type Dir struct {
 	cache *pebble.Cache
 	files *pebble.FileCache
 
-	compacting sync.Mutex // held by Compact: one store at a time is
+	compacting chan struct{} // holds one value while a store is compacted
 }
 
 // ErrLocked is returned by OpenDir when another process has the directory.
@@ -80,7 +79,7 @@ func OpenDir(path string, o Options) (*Dir, error) {
 	if err := o.defaults(); err != nil {
 		return nil, err
 	}
-	d := &Dir{path: path, opt: o, fs: o.fs}
+	d := &Dir{path: path, opt: o, fs: o.fs, compacting: make(chan struct{}, 1)}
 	if !o.ReadOnly {
 		if err := makeDir(d.fs, path); err != nil {
 			return nil, hint.Error(fmt.Errorf("data_dir %s: %w", path, err), "create it, owned by the user that runs foldrun")

@@ -20,6 +20,7 @@ import (
 
 	"github.com/foldrun/foldrun/runtime"
 	"github.com/foldrun/foldrun/runtime/serve"
+	"github.com/foldrun/foldrun/store"
 )
 
 // readers is how many connections, or goroutines, ask at once; each asks again as soon as it is answered.
@@ -41,6 +42,8 @@ func BenchmarkDoors(b *testing.B) {
 	defer end()
 	wait(f, uint64(*updates))
 	settle(b, f)
+	_, err := f.Store().Compact(b.Context(), store.CompactOptions{}) // else the fold, which stands, has it done meanwhile
+	must(b, err)
 	url := open(b, f)
 	get, scan := url+"get?key=", url+"scan?limit=40&start="
 	redis := startRedis(b, *updates)

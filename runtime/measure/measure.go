@@ -20,6 +20,7 @@ import (
 
 	"github.com/foldrun/foldrun/runtime/rig"
 	"github.com/foldrun/foldrun/runtime/source"
+	"github.com/foldrun/foldrun/store"
 	"github.com/foldrun/foldrun/testdata/modules"
 )
 
@@ -136,6 +137,9 @@ func (b *bench) rounds(ctx context.Context) (figures []Figure, err error) {
 
 // reads measures what is done with a fold that has caught up.
 func (b *bench) reads(ctx context.Context, f *fold) ([]Figure, error) {
+	if _, err := f.Store().Compact(ctx, store.CompactOptions{}); err != nil { // else the fold, which stands, has it done meanwhile
+		return nil, err
+	}
 	gets, err := b.lookUp(ctx, f)
 	if err != nil {
 		return nil, err
