@@ -167,6 +167,7 @@ func (s *supervisor) failed(ctx context.Context, err error) error {
 		return s.fromSource(err)
 	}
 	code, text := Describe(err)
+	s.answered.Store(0)
 	s.release()
 	s.log.Error("build stopped", "code", code, "err", text, "hint", HintOf(err))
 	s.shut()
@@ -214,6 +215,7 @@ func (s *supervisor) change(ctx context.Context) error {
 	g.noteBuilt()
 	s.serving, s.building = s.building, running{}
 	s.accept.Store(0)
+	s.answered.Store(0)
 	if old != nil {
 		g.counts.add(old.counts.get(), old.counts.figures())
 	}

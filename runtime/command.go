@@ -285,6 +285,9 @@ func (f *Fold) revive(ctx context.Context, c command) (run bool, err error) {
 		return false, err
 	}
 	f.grant(f.stopped, c.accept)
+	if f.answered.Store(0); c.accept || c.do == verbRebuild || c.do == verbApply {
+		f.answered.Store(foundCreated(f.stopped))
+	}
 	f.set(func() { f.stopped, f.held, f.cause = nil, nil, nil }) // so that none of it is taken for what comes of the command
 	return true, nil
 }

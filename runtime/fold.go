@@ -63,7 +63,12 @@ type Fold struct {
 
 	accept atomic.Int64 // the operator accepts what the next switch or reconcile loses: see accepts
 	lifted atomic.Bool  // the operator accepts failures beyond the budget: see follower.within
-	urgent bool         // an operator asked for what the next run builds; owned by keep
+
+	urgent bool // an operator asked for what the next run builds; owned by keep
+
+	// The stream, by when it was created, that had stopped the fold when an operator had it go on: what is built may be built of that.
+	// It is 0 once that is built, or nothing is.
+	answered atomic.Int64
 
 	closing  chan any    // closed when all that later was told to close is; owned by Run, and by Close after it
 	removing atomic.Bool // what a switch replaced is on its way out

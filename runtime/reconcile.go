@@ -20,7 +20,7 @@ func (g *follower) mends(stop *source.Stop) bool {
 	case g.opt.OnEvict == evictKeep && (g.isPrevious() || g.build.Load() && !g.accepts(stop.Created)):
 		return false // it would lose what its stream evicted, unasked
 	case g.build.Load():
-		return true
+		return g.opt.OnDiverged != DivergedHalt || g.accepts(stop.Created) || g.answered.Load() == stop.Created
 	case g.accepts(stop.Created):
 		return g.opt.OnDiverged != DivergedRebuild || stop.Anchored
 	case g.opt.OnEvict == evictKeep, g.opt.OnDiverged == DivergedHalt:

@@ -15,7 +15,7 @@ func (s *supervisor) stopped(ctx context.Context, err error) error {
 	switch {
 	case err == nil || ctx.Err() != nil:
 		return nil
-	case s.want && s.forgets(err):
+	case s.halts(err), s.want && s.forgets(err):
 		return s.diverged(err)
 	case s.want || s.next != nil: // an operator decided already
 		code, text := Describe(err)
@@ -30,6 +30,13 @@ func (s *supervisor) stopped(ctx context.Context, err error) error {
 		return s.begin(stop)
 	}
 	return err
+}
+
+// halts says whether on_divergence = "halt" ends the fold, whatever is built meanwhile: an operator did not accept the other history of
+// the stream, nor ask for a build when it had stopped the fold.
+func (s *supervisor) halts(err error) bool {
+	stop := divergence(err)
+	return stop != nil && s.opt.OnDiverged == DivergedHalt && !s.accepts(stop.Created) && s.answered.Load() != stop.Created
 }
 
 // forgets says whether what is to be built of kept records, since on_evict = "keep", would be built of another history of the

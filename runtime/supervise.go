@@ -67,6 +67,9 @@ func (s *supervisor) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if !s.want {
+		s.answered.Store(0)
+	}
 	tick := time.NewTicker(gateEvery)
 	defer tick.Stop()
 	for ctx.Err() == nil {
