@@ -115,6 +115,9 @@ type FoldStatus struct {
 	Previous    *PreviousStatus `json:"previous,omitempty"` // the generation that the last upgrade replaced, while it is kept and follows
 	Build       *BuildStatus    `json:"build,omitempty"`    // of the generation that is built beside the one that serves
 	Refused     *RefusedStatus  `json:"refused,omitempty"`  // what was to be taken and was not: what runs goes on
+
+	// What is applied in place, as it runs, by its key in the fold's table, as a configuration has it: "rollback_window" is "1h".
+	Policies map[string]string `json:"policies,omitempty"`
 }
 
 // RefusedStatus is what a fold was to become while it ran, a new module or configuration, and why it did not.

@@ -26,6 +26,25 @@ type GateQuery struct {
 // AnyNumber is a GateQuery.AtMost that bounds nothing.
 const AnyNumber = math.MaxUint64
 
+// text is the query as a configuration has it.
+func (q *GateQuery) text() string {
+	text := fmt.Sprintf("index = %q, ", q.Index)
+	switch {
+	case q.ByKey:
+		text += fmt.Sprintf("key = %q, ", q.Key)
+	case q.Prefix != "":
+		text += fmt.Sprintf("prefix = %q, ", q.Prefix)
+	}
+	if q.Value != nil {
+		text += fmt.Sprintf("value = %q, ", *q.Value)
+	}
+	text += fmt.Sprintf("at_least = %d", q.AtLeast)
+	if q.AtMost != AnyNumber {
+		text += fmt.Sprintf(", at_most = %d", q.AtMost)
+	}
+	return "{ " + text + " }"
+}
+
 // refuse returns why a fold whose module has these indexes cannot be asked, nil if it can.
 func (q *GateQuery) refuse(fold string, indexes []string) error {
 	if slices.Contains(indexes, q.Index) {

@@ -2,8 +2,13 @@ package runtime
 
 import (
 	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
 
 	"github.com/foldrun/foldrun/runtime/source"
+	"github.com/foldrun/foldrun/store"
 )
 
 // Divergence says what a fold does when its stream turns out to hold another history than the one that was folded: it
@@ -78,4 +83,71 @@ func divergence(err error) *source.Stop {
 		return stop
 	}
 	return nil
+}
+
+// Policies are what the options say that is no part of a generation's identity, and so is applied in place, as a configuration has
+// it: "" where it says nothing.
+func (o *FoldOptions) Policies() map[string]string {
+	budget := o.Budget
+	if budget == nil {
+		budget = &defaultBudget
+	}
+	all := map[string]string{
+		"error_budget":    budgetText(budget),
+		"disk_quota":      sizeText(o.DiskQuota),
+		"on_divergence":   orElse(string(o.OnDiverged), string(DivergedRebuild)),
+		"upgrade":         orElse(string(o.Upgrade), string(UpgradeAuto)),
+		"max_staleness":   durationText(o.Staleness),
+		"build_jitter":    durationText(o.Jitter),
+		"rollback_window": durationText(o.Rollback),
+	}
+	for i := range o.Gates {
+		all["gate."+o.Gates[i].Name] = o.Gates[i].text()
+	}
+	return all
+}
+
+// Policies returns those of what runs, nil where nothing can.
+func (f *Fold) Policies() map[string]string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.broken != nil {
+		return nil
+	}
+	return f.opt.Policies()
+}
+
+func budgetText(b *store.Budget) string {
+	if b.Share > 0 {
+		return strconv.FormatFloat(100*b.Share, 'g', 6, 64) + "%"
+	}
+	return strconv.FormatUint(b.Least, 10)
+}
+
+func durationText(d time.Duration) string {
+	if d == 0 {
+		return ""
+	}
+	text := d.String() // 1h0m0s
+	if strings.HasSuffix(text, "m0s") {
+		text = strings.TrimSuffix(text, "0s")
+	}
+	if strings.HasSuffix(text, "h0m") {
+		text = strings.TrimSuffix(text, "0m")
+	}
+	return text
+}
+
+func sizeText(n int64) string {
+	if n == 0 {
+		return ""
+	}
+	unit := "B"
+	for _, next := range []string{"KiB", "MiB", "GiB", "TiB"} {
+		if n%1024 != 0 {
+			break
+		}
+		n, unit = n/1024, next
+	}
+	return fmt.Sprintf("%d%s", n, unit)
 }

@@ -60,6 +60,9 @@ type Status struct {
 	Build       *BuildStatus    `json:"build,omitempty"`    // of the generation that is being built beside the one that serves
 	Refused     *RefusedStatus  `json:"refused,omitempty"`  // what was to be taken and was not: what runs goes on
 
+	// What is applied in place, as it runs, by its key in the fold's table: set by who asks Fold.Policies.
+	Policies map[string]string `json:"policies,omitempty"`
+
 	HeldAt int64 `json:"-"` // when the fold last held everything, ns since 1970; 0 = never
 }
 

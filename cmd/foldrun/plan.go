@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -15,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/foldrun/foldrun/abi"
+	"github.com/foldrun/foldrun/client"
 	"github.com/foldrun/foldrun/config"
 	"github.com/foldrun/foldrun/hint"
 	"github.com/foldrun/foldrun/runtime"
@@ -53,7 +55,8 @@ configured is not what serves, for one of the folds.`,
 // planner says what a start would do.
 type planner struct {
 	config *config.Config
-	links  map[string]link // by connection
+	links  map[string]link              // by connection
+	runs   map[string]client.FoldStatus // folds of the foldrun that runs on the data directory, if one does
 }
 
 // run plans the folds that are named, or all. One that cannot be planned does not keep it from the others.
@@ -71,6 +74,7 @@ func (p *planner) run(c *cobra.Command, path string, names []string, asJSON bool
 	if err := p.known(names); err != nil {
 		return err
 	}
+	p.runs = followed(c.Context(), p.config.DataDir)
 	for _, fc := range p.config.Folds {
 		if len(names) > 0 && !slices.Contains(names, fc.Name) {
 			continue
@@ -123,6 +127,8 @@ type foldPlan struct {
 	Paused   string         `json:"paused_since,omitempty"`
 	Why      string         `json:"why,omitempty"`
 	Changes  []store.Change `json:"changes"`
+	Policies []store.Change `json:"policies,omitempty"` // of what is applied in place, where a foldrun runs
+	Records  *uint64        `json:"records,omitempty"`  // that a build of kept records is made of
 	Messages *uint64        `json:"messages,omitempty"` // that the stream holds, if it could be asked
 	Seconds  float64        `json:"estimated_seconds,omitempty"`
 	Bytes    int64          `json:"estimated_bytes,omitempty"`
@@ -184,6 +190,8 @@ func (p *planner) fold(ctx context.Context, fc config.Fold) (f foldPlan, err err
 	if x.Why != nil {
 		f.Why = x.Why.Error()
 	}
+	o := foldOptions(p.config, fc, link{}, nil)
+	f.Policies = policyChanges(p.runs[fc.Name].Policies, o.Policies())
 	if x.Act == runtime.ActNothing || x.Act == runtime.ActAdopt {
 		return f, nil
 	}
@@ -191,17 +199,47 @@ func (p *planner) fold(ctx context.Context, fc config.Fold) (f foldPlan, err err
 		f.Free = &free
 	}
 	if x.Act != runtime.ActReturn && x.Act != runtime.ActRolledBack {
-		f.Bytes, f.Reads = x.Bytes, readsStream
-		if x.Kept {
-			f.Reads = readsKept
-		}
-		if n, known := p.messages(ctx, fc); known {
-			f.Messages = &n
-			f.Seconds = x.Estimate(n).Seconds()
-		}
-		p.lost(ctx, fc, &f)
+		p.cost(ctx, fc, &x, &f)
 	}
 	return f, nil
+}
+
+// cost says what a build is made of, and what it takes.
+func (p *planner) cost(ctx context.Context, fc config.Fold, x *runtime.Plan, f *foldPlan) {
+	f.Bytes, f.Reads = x.Bytes, readsStream
+	if x.Kept {
+		f.Reads = readsKept
+		if n, known := p.live(fc.Name, f.Current); known { // a build of these needs no NATS, and neither does this
+			f.Records = &n
+			f.Seconds = x.Estimate(n).Seconds()
+			return
+		}
+	}
+	if n, known := p.messages(ctx, fc); known {
+		f.Messages = &n
+		f.Seconds = x.Estimate(n).Seconds()
+	}
+	p.lost(fc, f)
+}
+
+// policyChanges returns in what the policies that are configured differ from those that run, by name; nothing where none is known
+// to run.
+func policyChanges(run, configured map[string]string) (all []store.Change) {
+	if run == nil {
+		return nil
+	}
+	names := map[string]bool{}
+	for _, of := range []map[string]string{run, configured} {
+		for name := range of {
+			names[name] = true
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(names)) {
+		if run[name] != configured[name] {
+			all = append(all, store.Change{Field: name, Was: run[name], Is: configured[name]})
+		}
+	}
+	return all
 }
 
 // existing returns the nearest directory that is there.

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"fmt"
 
 	"github.com/foldrun/foldrun/config"
@@ -11,11 +10,11 @@ import (
 
 // lost returns how many source keys at least a build of a fold with on_evict = "keep" would lose the rows of: of those that are
 // live, each whose record is still there is one of the stream's messages. Exactly it is known only by listing the stream.
-func (p *planner) lost(ctx context.Context, fc config.Fold, f *foldPlan) {
+func (p *planner) lost(fc config.Fold, f *foldPlan) {
 	if fc.Source.OnEvict != "keep" || f.act != runtime.ActStop || f.Messages == nil {
 		return
 	}
-	live, known := p.live(ctx, fc.Name, f.Current)
+	live, known := p.live(fc.Name, f.Current)
 	if !known {
 		return
 	}
@@ -24,8 +23,8 @@ func (p *planner) lost(ctx context.Context, fc config.Fold, f *foldPlan) {
 }
 
 // live returns how many source keys the generation that serves has: the foldrun that runs says it, or the store.
-func (p *planner) live(ctx context.Context, fold, generation string) (n uint64, known bool) {
-	if runs, found := followed(ctx, p.config.DataDir)[fold]; found {
+func (p *planner) live(fold, generation string) (n uint64, known bool) {
+	if runs, found := p.runs[fold]; found {
 		return runs.Live, runs.Generation == generation
 	}
 	dir, err := store.OpenDir(p.config.DataDir, store.Options{ReadOnly: true, LockWait: lockWait})

@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -26,6 +27,9 @@ func (f *foldPlan) text() string {
 			was, is = moduleText(f.old, was), moduleText(f.new, is)
 		}
 		fmt.Fprintf(&b, "  %s: %s -> %s\n", c.Field, was, is)
+	}
+	for _, c := range f.Policies {
+		fmt.Fprintf(&b, "  in place, %s: %s -> %s\n", c.Field, policyText(c.Was), policyText(c.Is))
 	}
 	for _, line := range append(f.costs(), f.notes()...) {
 		fmt.Fprintf(&b, "  %s\n", line)
@@ -68,8 +72,12 @@ func (f *foldPlan) costs() (lines []string) {
 	if f.Reads == readsKept {
 		lines = append(lines, fmt.Sprintf("made of the records that %s keeps, and of what the stream holds after them", f.Current))
 	}
+	n, one, many := f.Messages, "message", "messages"
+	if f.Records != nil {
+		n, one, many = f.Records, "record", "records"
+	}
 	switch {
-	case f.Messages == nil:
+	case n == nil:
 		lines = append(lines, "how many messages the stream holds is not known: NATS, or the stream, does not answer")
 	case f.Seconds > 0:
 		about, last := "about", "the last build"
@@ -77,9 +85,9 @@ func (f *foldPlan) costs() (lines []string) {
 			about, last = "at most", "the last build, of the stream"
 		}
 		lines = append(lines, fmt.Sprintf("%s %s for %s, as fast as %s, %s in %s", about, shortTime(f.Seconds),
-			counted(*f.Messages, "message", "messages"), last, counted(f.built.Updates, "update", "updates"), shortTime(f.built.Took.Seconds())))
+			counted(*n, one, many), last, counted(f.built.Updates, "update", "updates"), shortTime(f.built.Took.Seconds())))
 	default:
-		lines = append(lines, fmt.Sprintf("%s to fold; how long that takes is not known: no build was timed", counted(*f.Messages, "message", "messages")))
+		lines = append(lines, fmt.Sprintf("%s to fold; how long that takes is not known: no build was timed", counted(*n, one, many)))
 	}
 	disk := ""
 	if f.Bytes > 0 {
@@ -117,6 +125,14 @@ func moduleText(m abi.Manifest, digest string) string {
 		return digest
 	}
 	return fmt.Sprintf("%s (%s)", strings.TrimSpace(m.Name+" "+m.Version), digest)
+}
+
+// policyText is a policy as a configuration has it.
+func policyText(s string) string {
+	if strings.HasPrefix(s, "{") {
+		return s
+	}
+	return strconv.Quote(s)
 }
 
 // plainJSON writes a JSON string as it is, and anything else as JSON.

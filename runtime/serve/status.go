@@ -16,7 +16,7 @@ func (s *Server) status(w http.ResponseWriter, r *http.Request) error {
 	}
 	folds := []runtime.Status{}
 	for _, f := range s.query.Folds() {
-		folds = append(folds, weighed(f))
+		folds = append(folds, wholly(f))
 	}
 	reply := struct {
 		Instance string           `json:"instance"`
@@ -35,14 +35,20 @@ func (s *Server) statusOf(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return s.reply(w, r, weighed(f))
+	return s.reply(w, r, wholly(f))
 }
 
-// weighed is the status of a fold with what it takes on disk.
-func weighed(f Fold) runtime.Status {
+// A whole fold knows more of itself than is asked with each read: one that runs.
+type whole interface {
+	Disk() int64
+	Policies() map[string]string
+}
+
+// wholly is the status of a fold with what only who looks at it asks.
+func wholly(f Fold) runtime.Status {
 	s := f.Status()
-	if x, ok := f.(interface{ Disk() int64 }); ok {
-		s.Disk = x.Disk()
+	if x, ok := f.(whole); ok {
+		s.Disk, s.Policies = x.Disk(), x.Policies()
 	}
 	return s
 }

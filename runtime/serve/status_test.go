@@ -86,7 +86,9 @@ func fill(v reflect.Value) {
 		fill(v.Index(0))
 	case reflect.Map:
 		v.Set(reflect.MakeMap(v.Type()))
-		v.SetMapIndex(reflect.ValueOf("m"), reflect.ValueOf(uint64(7)))
+		of := reflect.New(v.Type().Elem()).Elem()
+		fill(of)
+		v.SetMapIndex(reflect.ValueOf("m"), of)
 	case reflect.Pointer:
 		v.Set(reflect.New(v.Type().Elem()))
 		fill(v.Elem())
