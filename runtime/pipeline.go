@@ -49,8 +49,7 @@ type pipeline struct {
 	sweeper *sweeper                    // nil where the updates are not the stream's
 	copies  *store.Copying              // the updates are records that another store keeps
 
-	empty   *store.Batch // owned by the committer
-	waiting time.Time    // since when commits wait to be stored; owned by the committer
+	empty *store.Batch // owned by the committer
 }
 
 // An aside is what the host infers, not what the stream says: a commit that leaves the cursor where it is. The
@@ -202,6 +201,8 @@ func (p *pipeline) commit(ctx context.Context) error {
 			err = p.batch(ctx, s)
 		case a := <-p.aside:
 			err = p.beside(ctx, a)
+		case <-p.db.Stored():
+			p.fold.set(func() {}) // the cursor moved
 		case <-quiet:
 			err = p.settle(ctx)
 		}
@@ -225,7 +226,7 @@ func (p *pipeline) settle(ctx context.Context) error {
 
 // mayWait says whether a commit that brings the cursor to seq may wait for those that follow it.
 func (p *pipeline) mayWait(seq uint64) bool {
-	if p.db.Waiting() && time.Since(p.waiting) > mostWait {
+	if p.db.Waiting() && time.Since(p.db.Waited()) > mostWait {
 		return false
 	}
 	if p.sweeper == nil {
@@ -338,9 +339,6 @@ func (p *pipeline) store(ctx context.Context, x part) (done store.Committed, err
 	x.batch.Halt, x.batch.Budget, x.batch.Quota = p.fold.opt.OnError == OnErrorHalt, p.fold.budget(), p.fold.opt.DiskQuota
 	for stored := false; ; {
 		start := time.Now()
-		if !p.db.Waiting() {
-			p.waiting = start
-		}
 		did, err := p.db.Commit(x.batch, x.pos, x.clock)
 		if err == nil && !stored {
 			done, stored = did, true

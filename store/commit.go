@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 )
@@ -33,7 +34,10 @@ type Committed struct {
 
 // committer is the memory that commits reuse. owned by Commit.
 type committer struct {
-	stage   staged
+	stage   *staged          // of the commit in hand, and of those before it that wait
+	beside  *storing         // what is being stored meanwhile; nil: nothing is
+	spare   *staged          // the other one of the two, empty; nil until both were needed
+	since   time.Time        // when the first of those that wait began to
 	seen    *seen            // nil: every lineage is looked up
 	it      *pebble.Iterator // over lineages, of the commit in hand; nil until one is looked up
 	hash    uint64           // of the source key in hand
@@ -45,7 +49,6 @@ type committer struct {
 	new     lineage
 	oldSeen []byte // copy of the old lineage's value: its rows are views of it
 	key     []byte
-	buf     []byte
 	due     dueKeys
 	release func()   // gives the memory of what waits back to the block cache; nil while nothing waits
 	taken   []func() // give back that of seen
@@ -86,6 +89,11 @@ func (db *DB) Commit(b *Batch, pos Position, now int64) (Committed, error) {
 	if err := db.checkCommit(b, pos); err != nil {
 		return done, err
 	}
+	if c := &db.commit; c.beside != nil && c.beside.ended() {
+		if err := db.join(); err != nil {
+			return done, db.fail(err)
+		}
+	}
 	if err := errors.Join(db.diskRoom(), db.quotaRoom(b.Quota)); err != nil {
 		return done, err
 	}
@@ -111,17 +119,18 @@ func (db *DB) Commit(b *Batch, pos Position, now int64) (Committed, error) {
 	}
 	db.advance(b, state, pos)
 	db.ahead.Store(state)
-	if b.More && db.commit.stage.bytes() < db.waitRoom() {
+	store := db.store
+	switch {
+	case b.More && db.commit.stage.bytes() < db.waitRoom():
 		return done, nil
+	case b.More:
+		store = db.storeBeside
 	}
-	if err := db.store(); err != nil {
+	if err := store(); err != nil {
 		return done, db.fail(wrap(err))
 	}
 	return done, nil
 }
-
-// waitRoom is how much may wait to be stored, bytes: the room of two of the memtables, which are not in use meanwhile.
-func (db *DB) waitRoom() int { return int(2 * db.env.Memory.Memtable) }
 
 // prepare readies the stage for b and returns the state that b's commit is to change. What waits is stored first where b
 // needs to find it stored: what is due is read from the store.
@@ -138,17 +147,20 @@ func (db *DB) prepare(b *Batch, now int64) (*State, error) {
 		}
 	}
 	state, err := db.expireTo(b, now)
-	if err == nil && db.Waiting() && (c.due.len() > 0 || c.stage.isDue(state)) {
+	if err == nil && db.Waiting() && (c.due.len() > 0 || c.isDue(state)) {
 		if err = db.store(); err == nil {
 			state, err = db.expireTo(b, now)
 		}
 	}
 	c.stage.begin()
 	if c.waits = b.More || db.Waiting(); c.waits {
-		c.stage.index.room(&c.stage, len(b.changes)+c.due.len())
+		c.stage.index.room(c.stage, len(b.changes)+c.due.len())
+	}
+	if !db.Waiting() {
+		c.since = time.Now()
 	}
 	if b.More && c.release == nil {
-		c.release = db.dir.cache.Reserve(db.waitRoom())
+		c.release = db.dir.cache.Reserve(2 * db.waitRoom())
 		c.stage.expect(db.waitRoom())
 	}
 	return state, err
@@ -159,46 +171,6 @@ func (db *DB) expireTo(b *Batch, now int64) (*State, error) {
 	state := db.Ahead().clone()
 	state.ExpiredTo, state.MaxAge, state.Swept = max(state.ExpiredTo, now), b.MaxAge, max(state.Swept, b.Swept)
 	return state, db.commit.due.load(db, state)
-}
-
-// store stores all that waits.
-func (db *DB) store() error {
-	state := db.ahead.Load()
-	if state == nil {
-		return nil
-	}
-	c := &db.commit
-	c.stage.sort()
-	write := db.ingest
-	if c.stage.dropPoints || c.stage.bytes() < int(db.env.Memory.Memtable)/2 {
-		write = db.write
-	}
-	if err := db.move(state, func() error { return write(state) }); err != nil {
-		return err
-	}
-	db.discard()
-	return nil
-}
-
-// Discard forgets the commits that wait to be stored: State is where to go on.
-func (db *DB) Discard() {
-	db.commitMu.Lock()
-	defer db.commitMu.Unlock()
-	db.discard()
-}
-
-func (db *DB) discard() {
-	c := &db.commit
-	db.ahead.Store(nil)
-	keep := int(4 * db.env.Memory.Batch)
-	if c.more {
-		keep = 2 * db.waitRoom()
-	}
-	c.stage.reset(keep)
-	if !c.more && c.release != nil {
-		c.release()
-		c.release = nil
-	}
 }
 
 // checkCommit refuses what would break the order of commits.
@@ -277,31 +249,6 @@ func count(b bool) uint64 {
 		return 1
 	}
 	return 0
-}
-
-// write stores what is staged in one batch of Pebble, in key order: a sorted batch costs Pebble's memtable about half of
-// a shuffled one (docs/performance.md). It is as durable as the store's policy says.
-func (db *DB) write(state *State) error {
-	c := &db.commit
-	w := db.pebble.NewBatchWithSize(c.stage.bytes()+4096, pebble.WithMaxRetainedSizeBytes(int(2*db.env.Memory.Batch)))
-	defer w.Close()
-	c.buf = state.append(c.buf[:0])
-	w.Set(keyState, c.buf, nil)
-	if c.stage.dropPoints {
-		w.DeleteRange(appendPointKey(nil, 0), []byte{kindPoint + 1}, nil)
-	}
-	for _, all := range c.stage.lists {
-		err := c.stage.each(all, func(x *write) error {
-			if x.deletes() {
-				return w.Delete(c.stage.at(x.key), nil)
-			}
-			return w.Set(c.stage.at(x.key), c.stage.at(x.value), nil)
-		})
-		if err != nil {
-			return err
-		}
-	}
-	return db.commitBatch(w)
 }
 
 // commitBatch commits w as durably as the store's policy says.

@@ -35,6 +35,7 @@ type DB struct {
 	dirty   atomic.Bool           // something was written since the last sync
 	damage  atomic.Pointer[error]
 	damaged chan struct{} // closed when damage is set
+	stored  chan struct{} // see Stored
 	opened  atomic.Bool   // Pebble has opened: errors of diskFS have nobody to return to
 
 	flushes, compactions atomic.Int32 // that failed since the last one that did not
@@ -95,7 +96,8 @@ func (d *Dir) Open(fold, generation string) (*DB, error) { return d.open(fold, g
 
 // open opens the database of a generation. A new database gets the identity create; an old one must have its name's.
 func (d *Dir) open(fold, generation string, create *Identity) (*DB, error) {
-	db := &DB{dir: d, env: &d.opt, path: d.foldPath(fold, generation), fold: fold, generation: generation, damaged: make(chan struct{})}
+	db := &DB{dir: d, env: &d.opt, path: d.foldPath(fold, generation), fold: fold, generation: generation, damaged: make(chan struct{}), stored: make(chan struct{}, 1)}
+	db.commit.stage = &staged{}
 	if _, err := d.fs.Stat(db.path); create == nil && errors.Is(err, os.ErrNotExist) {
 		return nil, db.absent()
 	}
@@ -311,8 +313,11 @@ func (db *DB) Close() error {
 	db.retireEpoch()
 	db.commitMu.Lock()
 	defer db.commitMu.Unlock()
-	db.failed = ErrClosed
 	db.commit.more = false
+	if err := db.join(); err != nil {
+		db.env.Log.Warn("commits that waited are not stored", "path", db.path, "err", err)
+	}
+	db.failed = ErrClosed
 	db.discard()
 	db.commit.give()
 	if err := db.pebble.Close(); err != nil {

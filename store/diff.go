@@ -73,14 +73,14 @@ func (db *DB) retract(source []byte, o *owned, state *State, done *Committed) {
 	}
 	state.Indexes[o.index].removed(o.hash)
 	done.Retracted++
-	t := &c.stage
+	t := c.stage
 	from := t.mark()
 	t.slab = appendRowKey(t.slab, o.index, o.key, source)
 	t.delete(listRow, from)
 }
 
 func (c *committer) put(index uint16, key, source, value []byte, expiry int64, seq uint64, latest bool) {
-	t := &c.stage
+	t := c.stage
 	from := t.mark()
 	t.slab = appendRowKey(t.slab, index, key, source)
 	mid := t.mark()

@@ -104,7 +104,7 @@ func (db *DB) quotaRoom(quota int64) error {
 		}
 		db.used = usage{n, time.Now()}
 	}
-	if n := db.used.bytes + int64(db.commit.stage.bytes()); n > quota {
+	if n := db.used.bytes + int64(db.commit.waitingBytes()); n > quota {
 		return fmt.Errorf("%w: %d MiB of %d MiB", ErrQuota, n/mib, quota/mib)
 	}
 	return nil

@@ -66,9 +66,10 @@
 //
 // While a fold is far behind, nobody waits for a single commit, and most of what one costs is Pebble's log, memtable and
 // flush. With Batch.More a commit stays in memory, its rows, lineages, queues and points staged; the next one finds what it
-// changed there before it looks into the database. When as much waits as two memtables hold, all of it is sorted, written
-// as tables that do not overlap, and ingested together with the state: one act, as a batch is, with the cursor of the last
-// of them. A crash before it leaves the cursor of the act before. Each commit that waited had a state of its own, so the
+// changed there before it looks into the database. When as much waits as one and a half memtables hold, all of it is sorted,
+// written as tables that do not overlap, and ingested together with the state: one act, as a batch is, with the cursor of the
+// last of them. Meanwhile commits go on into a second such place, and find in the first what they do not find in theirs: the
+// fold does not stand still while tables are written. A third there is not: who is faster than the disk waits. A crash before it leaves the cursor of the act before. Each commit that waited had a state of its own, so the
 // points that it passed are kept as if it had been stored alone. What may be due is read from the database, so before
 // something expires all that waits is stored.
 //

@@ -20,8 +20,8 @@ const runSuffix = ".run"
 
 // ingest stores what is staged as tables, in one ingestion: no log, no memtable, no flush. Pebble puts them into the
 // lowest level where nothing overlaps them.
-func (db *DB) ingest(state *State) error {
-	paths, err := db.tables(state)
+func (db *DB) ingest(s *staged, state *State) error {
+	paths, err := db.tables(s, state)
 	if err == nil {
 		ingest := func(p *pebble.DB, paths []string) error { return p.Ingest(context.Background(), paths) }
 		if db.env.ingest != nil {
@@ -40,19 +40,19 @@ func (db *DB) ingest(state *State) error {
 //
 // A table is of one kind, but that the state's has the points: where the keys of a kind only grow, as the lineages of an
 // event log do, its tables overlap no others and need no compaction.
-func (db *DB) tables(state *State) (paths []string, err error) {
-	c := &db.commit
-	c.buf = state.append(c.buf[:0])
-	todo := c.stage.cut(int(db.env.Memory.Memtable / 2))
+func (db *DB) tables(s *staged, state *State) (paths []string, err error) {
+	todo := s.cut(int(db.env.Memory.Memtable / 2))
 	paths = make([]string, len(todo))
 	errs := make([]error, len(todo))
+	heads := make([][]byte, len(todo))
+	heads[0] = state.append(nil)
 	var next atomic.Int32
 	var all sync.WaitGroup
 	for range min(2, len(todo)) {
 		all.Go(func() {
 			for i := int(next.Add(1)) - 1; i < len(todo); i = int(next.Add(1)) - 1 {
 				paths[i] = db.dir.fs.PathJoin(db.path, fmt.Sprintf("%d%s", i, runSuffix))
-				errs[i] = db.table(paths[i], todo[i], i == 0)
+				errs[i] = db.table(paths[i], s, todo[i], heads[i])
 			}
 		})
 	}
@@ -60,34 +60,33 @@ func (db *DB) tables(state *State) (paths []string, err error) {
 	return paths, errors.Join(errs...)
 }
 
-// table writes one table, synced.
-func (db *DB) table(path string, all []write, first bool) error {
+// table writes one table of what is staged, synced: the state, where it is the first, then all.
+func (db *DB) table(path string, s *staged, all []write, state []byte) error {
 	f, err := diskFS{db.dir.fs, db}.Create(path, vfs.WriteCategoryUnspecified)
 	if err != nil {
 		return err
 	}
 	f = vfs.NewSyncingFile(f, vfs.SyncingFileOptions{BytesPerSync: 512 * kib})
 	w := sstable.NewWriter(objstorageprovider.NewFileWritable(f), db.tableOptions)
-	c := &db.commit
-	if first {
-		err = w.Set(keyState, c.buf)
+	if state != nil {
+		err = w.Set(keyState, state)
 	}
 	if err == nil {
-		err = c.stage.each(all, func(x *write) error {
+		err = s.each(all, func(x *write) error {
 			if x.deletes() {
-				return w.Delete(c.stage.at(x.key))
+				return w.Delete(s.at(x.key))
 			}
-			return w.Set(c.stage.at(x.key), c.stage.at(x.value))
+			return w.Set(s.at(x.key), s.at(x.value))
 		})
 	}
 	return errors.Join(err, w.Close())
 }
 
-// cut cuts the lists, which are sorted, into pieces of about so many bytes. The first is that of the points, which may be
+// cut cuts the sorted lists into pieces of about so many bytes. The first is that of the points, which may be
 // empty.
 func (s *staged) cut(limit int) (pieces [][]write) {
-	pieces = append(pieces, s.lists[listPoint])
-	for _, all := range s.lists[listPoint+1:] {
+	pieces = append(pieces, s.sorted[listPoint])
+	for _, all := range s.sorted[listPoint+1:] {
 		for len(all) > 0 {
 			n, size := 0, 0
 			for n < len(all) && (n == 0 || size < limit) {

@@ -184,7 +184,7 @@ func (c *committer) replace(source []byte, found, live bool, state *State) {
 	state.Aging += count(isAging) - count(wasAging)
 	c.requeue(kindExpiry, source, wasDue, isDue, wasDue != 0, isDue != 0)
 	c.requeue(kindAging, source, c.old.time, c.new.time, wasAging, isAging)
-	if t := &c.stage; wasHeld && !isHeld {
+	if t := c.stage; wasHeld && !isHeld {
 		from := t.mark()
 		t.slab = appendQuarantineKey(t.slab, source)
 		t.delete(listHeld, from)
@@ -196,7 +196,7 @@ func (c *committer) putLineage(source []byte, found, live bool) {
 	if !live && !found {
 		return
 	}
-	t := &c.stage
+	t := c.stage
 	from := t.mark()
 	t.slab = appendLineageKey(t.slab, source)
 	if !live {
@@ -219,7 +219,7 @@ func (c *committer) requeue(kind byte, source []byte, from, to int64, was, is bo
 	if !was && !is || was && is && from == to {
 		return
 	}
-	t, list := &c.stage, listExpiry
+	t, list := c.stage, listExpiry
 	if kind == kindAging {
 		list = listAging
 	}

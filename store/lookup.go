@@ -17,8 +17,11 @@ func (c *committer) ahead(b *Batch, changes []change) {
 		if c.seen != nil {
 			c.touched += c.seen.touch(h)
 		}
-		if n := len(c.stage.index.slots); c.waits && n > 0 {
-			c.touched += uint64(c.stage.index.slots[h&uint64(n-1)].tag)
+		if c.waits {
+			c.touched += c.stage.index.touch(h)
+			if c.beside != nil {
+				c.touched += c.beside.stage.index.touch(h)
+			}
 		}
 	}
 }
@@ -32,7 +35,7 @@ func (db *DB) lookup(source []byte) (found bool, err error) {
 		return false, nil
 	}
 	if c.waits {
-		if v, staged := c.stage.lineage(c.hash, source); staged {
+		if v, staged := c.waiting(source); staged {
 			return v != nil, c.decodeOld(source, v)
 		}
 	}

@@ -26,7 +26,7 @@ type Memory struct {
 	Total     int64
 	Folds     int
 	Cache     int64 // blocks, shared by all folds
-	Memtable  int64 // one memtable; a fold has up to three, or one and what waits to be stored (Batch.More)
+	Memtable  int64 // one memtable; a fold has up to three, or what waits to be stored instead (Batch.More)
 	Batch     int64 // the slab of one batch; a fold has Batches of them, each with its output beside it
 	Batches   int   // batches in flight, a fold
 	Instances int64 // set aside for guests

@@ -105,7 +105,7 @@ func (f *Failure) Reason() string {
 
 // hold stages the failure of a source key, and has the new lineage say so.
 func (c *committer) hold(source []byte, f *Failure) {
-	t := &c.stage
+	t := c.stage
 	from := t.mark()
 	t.slab = appendQuarantineKey(t.slab, source)
 	mid := t.mark()

@@ -38,7 +38,7 @@ func (c *committer) putRecord(b *Batch, ch *change, found, live bool) error {
 	case ch.record.n == 0:
 		return fmt.Errorf("%w: %q", errNoRecord, source)
 	}
-	t := &c.stage
+	t := c.stage
 	from := t.mark()
 	t.slab = appendRecordKey(t.slab, source)
 	mid := t.mark()
@@ -54,7 +54,7 @@ func (c *committer) putRecord(b *Batch, ch *change, found, live bool) error {
 
 // dropRecord stages that the record of a source key goes.
 func (c *committer) dropRecord(source []byte) {
-	t := &c.stage
+	t := c.stage
 	from := t.mark()
 	t.slab = appendRecordKey(t.slab, source)
 	t.delete(listRecord, from)

@@ -25,13 +25,14 @@ const (
 //
 // Invariant: while commits wait, index finds the newest staged lineage of every source key that they changed.
 type staged struct {
-	slab  []byte
-	lists [lists][]write
-	index stageIndex
-	due   int64 // the earliest time that is staged for the expiry queue, 0 = none is
-	aging int64 // the earliest that is staged for the aging queue, 0 = none is
-	undo  mark
-	spare [lists][]write // memory for order
+	slab   []byte
+	lists  [lists][]write
+	sorted [lists][]write // by sort
+	index  stageIndex
+	due    int64 // the earliest time that is staged for the expiry queue, 0 = none is
+	aging  int64 // the earliest that is staged for the aging queue, 0 = none is
+	undo   mark
+	spare  [lists][]write // memory for sort
 
 	dropPoints bool // the points go: the commit is a rewind
 }
@@ -47,8 +48,9 @@ const deleted = 1<<32 - 1
 
 func (w *write) deletes() bool { return w.value.off == deleted }
 
-// writeCost is what a write takes beside its key and value, bytes: itself, and a lineage its share of the index.
-const writeCost = 32
+// writeCost is what a write takes beside its key and value, bytes: itself and its copy in order, and a lineage its share of the
+// index.
+const writeCost = 48
 
 // mark is how far that was when a commit began.
 type mark struct {
@@ -160,30 +162,31 @@ func (s *staged) isDue(state *State) bool {
 	return s.due != 0 && s.due <= state.ExpiredTo || s.aging != 0 && s.aging <= state.agedTo()
 }
 
-// sort puts every list in key order, with the newest write of each key only.
+// sort sets sorted: each list in key order, with the newest write of each key only. The lists stay as they are, for lineage.
 func (s *staged) sort() {
 	var all sync.WaitGroup
 	for i := range s.lists {
 		if len(s.lists[i]) < longList {
-			s.lists[i] = s.sorted(i)
+			s.sorted[i] = s.inOrder(i)
 			continue
 		}
-		all.Go(func() { s.lists[i] = s.sorted(i) })
+		all.Go(func() { s.sorted[i] = s.inOrder(i) })
 	}
 	all.Wait()
 }
 
-func (s *staged) sorted(i int) []write {
+func (s *staged) inOrder(i int) []write {
 	all := s.lists[i]
-	if len(all) < 2 {
+	if len(all) == 0 || s.ascends(all) {
 		return all
 	}
-	s.heads(all)
-	if len(all) < longList || slices.IsSortedFunc(all, s.compare) {
-		slices.SortFunc(all, s.compare)
+	if len(all) < longList {
+		s.spare[i] = append(s.spare[i][:0], all...)
+		slices.SortFunc(s.spare[i], s.compare)
 	} else {
-		all, s.spare[i] = s.order(all, s.spare[i]), all
+		s.spare[i] = s.order(all, s.spare[i])
 	}
+	all = s.spare[i]
 	n := 0
 	for i := range all {
 		if i+1 < len(all) && all[i].head == all[i+1].head && bytes.Equal(s.at(all[i].key), s.at(all[i+1].key)) {
@@ -193,6 +196,18 @@ func (s *staged) sorted(i int) []write {
 		n++
 	}
 	return all[:n]
+}
+
+// ascends sets the heads of a list, and says whether each key is greater than the one before.
+func (s *staged) ascends(all []write) bool {
+	s.heads(all)
+	for i := range all[1:] {
+		x, y := &all[i], &all[i+1]
+		if x.head > y.head || x.head == y.head && bytes.Compare(s.at(x.key), s.at(y.key)) >= 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // longList is how long a list is that is worth more than sorting in place.
@@ -323,6 +338,14 @@ func (x *stageIndex) find(s *staged, hash uint64, source []byte) (slot uint32, f
 		}
 	}
 	return slot, false
+}
+
+// touch reads the slot where find begins.
+func (x *stageIndex) touch(hash uint64) uint64 {
+	if len(x.slots) == 0 {
+		return 0
+	}
+	return uint64(x.slots[uint32(hash)&uint32(len(x.slots)-1)].tag)
 }
 
 func (x *stageIndex) put(slot uint32, hash uint64, at uint32) {
