@@ -161,6 +161,9 @@ func TestCompactLeft(t *testing.T) {
 // TestCompactSteps: it ends between two steps, and goes on there.
 func TestCompactSteps(t *testing.T) {
 	x := scatter(t, 5, Options{})
+	if keys, err := x.db.cuts(); err != nil || len(keys) < 3 || len(keys)-1 > mostSteps+1 {
+		t.Errorf("%d ranges: %v", len(keys)-1, err)
+	}
 	x.compact(1, CompactOptions{While: func() bool {
 		m, _ := x.db.Metrics()
 		return m.Compactions == 0
