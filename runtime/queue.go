@@ -30,6 +30,7 @@ func (s *supervisor) spread() {
 	at := time.Now().Add(wait)
 	why := fmt.Sprintf("it begins at %s: what foldrun begins by itself is spread over build_jitter, %s, since other nodes may begin it too", whenOf(at), s.opt.Jitter)
 	s.set(func() { s.queued.begins, s.queued.why = at, why })
+	s.log.Info("a build waits for its moment", "begins", whenOf(at), "jitter", s.opt.Jitter)
 }
 
 // now has a build begin at once that waits for its moment.
