@@ -14,6 +14,7 @@ import (
 
 	"github.com/foldrun/foldrun/config"
 	"github.com/foldrun/foldrun/hint"
+	"github.com/foldrun/foldrun/runtime"
 	"github.com/foldrun/foldrun/store"
 )
 
@@ -48,6 +49,7 @@ that would be refused is told, and the old one stays.`,
 			defer signal.Stop(hangups)
 			ctx, stop := graceful(c.Context(), log)
 			defer stop()
+			go runtime.BoundGarbage(ctx)
 			r := foldRun{path: path, author: watch, log: log, hangups: hangups}
 			if watch {
 				return (&runWatch{foldRun: r}).watch(ctx)

@@ -56,6 +56,7 @@ func scale(b *testing.B, n int) {
 	s := startBroker(b)
 	s.fill(b, "bench", n)
 	wasm, dir := module(b, "rekey"), b.TempDir()
+	go runtime.BoundGarbage(b.Context())
 	steady := min(*updates, n)
 	phase := func(what string, from, updates int) {
 		bare := s.measure(updates, func() { s.drainFrom(b, uint64(from+1), updates) })
