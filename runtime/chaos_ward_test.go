@@ -34,11 +34,11 @@ type ward struct {
 	ledger ledger
 	gate   sync.RWMutex // held by what changes the stream as a whole, shared by clients
 
-	ctx      context.Context // of the fold's present life
-	asked    sync.WaitGroup  // commands of operators
-	raised   atomic.Bool     // a MaxAge was raised in this round: what it had ended may be missing
-	copied   bool            // there is an older copy of the stream
-	patience time.Duration
+	ctx      context.Context     // of the fold's present life
+	asked    sync.WaitGroup      // commands of operators
+	raised   atomic.Bool         // a MaxAge was raised in this round: what it had ended may be missing
+	copied   bool                // there is an older copy of the stream
+	patience time.Duration       // with a fold that follows
 	tamper   func(*source.Batch) // breaks a law, before the ledger sees it
 }
 
@@ -239,11 +239,13 @@ func (w *ward) differs() (d differences) {
 // sweeps says whether the fold sweeps so often that nobody has to ask.
 func (w *ward) sweeps() bool { return w.opt.SweepEvery > 0 && w.opt.SweepEvery < patience }
 
-// settle has an operator do what the fold asks for, and waits until it is what its stream makes of it.
+// settle has an operator do what the fold asks for, and waits until it is what its stream makes of it: as long as the ward has
+// patience with a fold that follows, and with one that does not yet as long as any test.
 func (w *ward) settle() (d differences) {
 	w.t.Helper()
-	late := time.NewTimer(w.patience)
+	late, over := time.NewTimer(w.patience), time.NewTimer(patience)
 	defer late.Stop()
+	defer over.Stop()
 	again := time.NewTicker(50 * time.Millisecond)
 	defer again.Stop()
 	swept := w.sweeps()
@@ -253,7 +255,11 @@ func (w *ward) settle() (d differences) {
 		if d = w.differs(); len(d) == 0 && swept {
 			return w.strange()
 		}
-		if st := w.r.Status(); st.State == StateFollowing && !w.sweeps() {
+		st := w.r.Status()
+		if st.State != StateFollowing || st.Build != nil {
+			late.Reset(w.patience) // after faults it waits, longer each time
+		}
+		if st.State == StateFollowing && !w.sweeps() {
 			ctx, cancel := context.WithTimeout(w.ctx, w.patience)
 			_, err := w.r.Sweep(ctx, true)
 			cancel()
@@ -263,11 +269,18 @@ func (w *ward) settle() (d differences) {
 		case <-moved:
 		case <-again.C:
 		case <-late.C:
-			var stacks strings.Builder
-			pprof.Lookup("goroutine").WriteTo(&stacks, 1)
-			return append(append(d, w.ledger.takeWrong()...), fmt.Sprintf("after %s: %+v\n%s\n%s", w.patience, w.r.Status(), w.log.told(), stacks.String()))
+			return w.late(d)
+		case <-over.C:
+			return w.late(d)
 		}
 	}
+}
+
+// late returns how the fold differs when there is no more patience with it, and what tells why.
+func (w *ward) late(d differences) differences {
+	var stacks strings.Builder
+	pprof.Lookup("goroutine").WriteTo(&stacks, 1)
+	return append(append(d, w.ledger.takeWrong()...), fmt.Sprintf("no more patience: %+v\n%s\n%s", w.r.Status(), w.log.told(), stacks.String()))
 }
 
 // accept accepts what is lost where the fold waits for that.
