@@ -20,16 +20,23 @@ type eviction struct {
 	do        func(k *keeper) // after the keys a, b, c and d
 }
 
+// aged has the server end what is older than a second: only now, when the fold has it, however late that was.
+func aged(k *keeper) {
+	k.change(func(c *jetstream.StreamConfig) { c.MaxAge = time.Second })
+	k.gone(0)
+}
+
 var evictions = []eviction{
-	{name: "MaxAge", config: jetstream.StreamConfig{MaxAge: time.Second}, do: func(k *keeper) { k.gone(0) }},
-	{name: "MaxAge, keying message", config: jetstream.StreamConfig{MaxAge: time.Second}, byMessage: true, do: func(k *keeper) { k.gone(0) }},
-	{name: "MaxAge, and a marker", config: jetstream.StreamConfig{MaxAge: time.Second, AllowMsgTTL: true, SubjectDeleteMarkerTTL: time.Hour},
+	{name: "MaxAge", config: jetstream.StreamConfig{MaxAge: time.Hour}, do: aged},
+	{name: "MaxAge, keying message", config: jetstream.StreamConfig{MaxAge: time.Hour}, byMessage: true, do: aged},
+	{name: "MaxAge, and a marker", config: jetstream.StreamConfig{MaxAge: time.Hour, AllowMsgTTL: true, SubjectDeleteMarkerTTL: time.Hour},
 		do: func(k *keeper) {
+			k.change(func(c *jetstream.StreamConfig) { c.MaxAge = time.Second })
 			for len(k.retained()) > 0 {
 				<-time.After(20 * time.Millisecond)
 			}
 		}},
-	{name: "TTL", config: jetstream.StreamConfig{AllowMsgTTL: true}, before: func(k *keeper) { k.say("ttl", "Vttl", "Nats-TTL", "1") },
+	{name: "TTL", config: jetstream.StreamConfig{AllowMsgTTL: true}, before: func(k *keeper) { k.say("ttl", "Vttl", "Nats-TTL", "4") },
 		do: func(k *keeper) { k.gone(4) }},
 	{name: "MaxMsgs", config: jetstream.StreamConfig{MaxMsgs: 4}, do: func(k *keeper) { k.keys("e", "f") }},
 	{name: "MaxBytes", config: jetstream.StreamConfig{MaxBytes: 300}, do: func(k *keeper) {

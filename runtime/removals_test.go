@@ -57,11 +57,7 @@ func (k *keeper) kv() jetstream.KeyValue {
 // gone waits until the server has removed all but n messages.
 func (k *keeper) gone(n uint64) {
 	k.t.Helper()
-	for deadline := time.Now().Add(patience); k.stream().CachedInfo().State.Msgs > n; {
-		if time.Now().After(deadline) {
-			k.t.Fatal("the server keeps its messages")
-		}
-	}
+	eventually(k.t, "end of what the server is to remove", func() bool { return k.stream().CachedInfo().State.Msgs <= n })
 }
 
 var removals = []removal{
