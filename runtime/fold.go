@@ -49,7 +49,7 @@ type Fold struct {
 	broken error // why the fold could not be made: see Broken
 
 	farBehind    uint64                            // seqs that are left when commits may wait: see pipeline.mayWait
-	sweepPause   time.Duration                     // the least between two sweeps that nobody asked for
+	sweepPause   time.Duration                     // the least between two sweeps that nobody asked for; 0: none
 	compactAfter time.Duration                     // how long it stands before its store is compacted
 	guards       guards                            // tests turn them off, to see what they guard against
 	draw         func(time.Duration) time.Duration // tests draw another moment: see drawn

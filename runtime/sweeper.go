@@ -78,14 +78,16 @@ func newSweeper(p *pipeline, src *source.Source) *sweeper {
 
 // Sweep compares the source keys of a fold that follows its source with those of its stream, and with repair mends what
 // differs. Rows stay readable, and the fold goes on meanwhile. It begins once the stream is proved to be the one that
-// was folded; where that takes long, the error is ErrNotFollowing.
+// was folded, and anew where that has to be proved once more meanwhile, as after a connection was lost; where that takes long, the
+// error is ErrNotFollowing.
 func (f *Fold) Sweep(ctx context.Context, repair bool) (SweepReport, error) {
 	for {
 		r, err := f.sweepOnce(ctx, repair)
-		if !errors.Is(err, context.Canceled) || ctx.Err() != nil {
+		replaced := errors.Is(err, context.Canceled) // the generation, by another
+		if !replaced && !errors.Is(err, errUnproved) || ctx.Err() != nil {
 			return r, err
 		}
-	} // the generation was replaced meanwhile
+	}
 }
 
 func (f *Fold) sweepOnce(ctx context.Context, repair bool) (SweepReport, error) {
@@ -179,8 +181,7 @@ func (s *sweeper) reason() string {
 	st, off := s.src.Status(), s.fold.guards.off
 	s.raised = s.raised || !off(guardRaised) && s.maxAge > 0 && (st.MaxAge == 0 || st.MaxAge > s.maxAge)
 	s.maxAge = st.MaxAge
-	pause := max(s.fold.sweepPause, sweepShare*s.took<<min(s.idle, 8))
-	if !st.CaughtUp || !s.last.IsZero() && time.Since(s.last) < pause {
+	if !st.CaughtUp || !s.last.IsZero() && time.Since(s.last) < s.pause() {
 		return ""
 	}
 	if owed := s.owed; owed != "" {
@@ -203,6 +204,14 @@ func (s *sweeper) reason() string {
 		return SweepFewer
 	}
 	return ""
+}
+
+// pause is the least between the last sweep and one that nobody asked for.
+func (s *sweeper) pause() time.Duration {
+	if s.fold.sweepPause == 0 { // or one that was slow by chance would outlast a test
+		return 0
+	}
+	return max(s.fold.sweepPause, sweepShare*s.took<<min(s.idle, 8))
 }
 
 var doubtGuards = map[string]guard{source.DoubtHorizon: guardHorizon, source.DoubtHead: guardHead, source.DoubtUnknown: guardUnknown}
