@@ -23,7 +23,7 @@ func (s *supervisor) begin(cause *Stop) error {
 		s.set(func() { s.cause = cause })
 	}
 	if s.want = s.building.follower == nil; s.want {
-		if err := s.fits(); err != nil {
+		if err := s.fits(s.dropping); err != nil {
 			s.want = false
 			return err
 		}

@@ -84,6 +84,14 @@ func (c *clinic) halt() {
 	c.close()
 }
 
+// supervisor ends the fold, and returns a supervisor of it that begins with nothing left to be closed.
+func (c *clinic) supervisor() *supervisor {
+	c.end()
+	<-c.done
+	c.retire()
+	return &supervisor{Fold: c.Fold}
+}
+
 // configure has the clinic's fold become what its options say.
 func (c *clinic) configure() {
 	c.t.Helper()

@@ -271,7 +271,7 @@ func (f *Fold) revive(ctx context.Context, c command) (run bool, err error) {
 	case (c.do == verbRebuild || c.do == verbApply) && isPaused(f.stopped):
 		return false, hint.Error(fmt.Errorf("fold %s: %w", f.opt.Name, f.stopped), "foldrun resume %s, then ask again", f.opt.Name)
 	case c.do == verbRebuild, c.do == verbApply:
-		if err = f.fits(); err == nil {
+		if err = f.fits(true); err == nil {
 			err = f.dir.Unhold(f.opt.Name)
 		}
 		if err == nil {

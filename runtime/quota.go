@@ -18,14 +18,15 @@ func (f *Fold) Disk() int64 {
 }
 
 // fits returns why no build may begin, because of disk_quota: what serves, and as much again, would take more. It is nil for
-// a build that has begun already, for one that stands on disk as the way back, and while nothing serves.
-func (f *Fold) fits() error {
+// a build that has begun already, unless that is dropped for another; for one that stands on disk as the way back, and while
+// nothing serves.
+func (f *Fold) fits(dropped bool) error {
 	quota := f.opt.DiskQuota
 	if quota == 0 || f.cur == nil {
 		return nil
 	}
 	next, err := f.dir.Next(f.opt.Name)
-	if err != nil || next.Generation != "" {
+	if err != nil || next.Generation != "" && !dropped {
 		return err
 	}
 	p, err := f.dir.Previous(f.opt.Name)

@@ -137,11 +137,9 @@ func TestReaderOfStopped(t *testing.T) {
 func TestReplyBesideWait(t *testing.T) {
 	c := newClinic(t, 1, func(o *FoldOptions) { o.Rollback = time.Hour })
 	c.upgraded()
-	c.end()
-	<-c.done
 	ctx, end := context.WithCancel(t.Context())
 	defer end()
-	s := &supervisor{Fold: c.Fold}
+	s := c.supervisor()
 	check(t, s.open(ctx))
 	s.waits = []func() error{func() error { return nil }}
 	reply := make(chan error, 1)

@@ -133,9 +133,7 @@ func TestKeepUnreadable(t *testing.T) {
 		c := newClinic(t, 1, func(o *FoldOptions) { o.OnEvict, o.KeepSource = onEvict, true })
 		c.run()
 		c.fine(c.put("k", "ax=1"))
-		c.end()
-		<-c.done
-		s := &supervisor{Fold: c.Fold}
+		s := c.supervisor()
 		check(t, s.open(t.Context()))
 		check(t, s.fromSource(errRecords))
 		if keeps := onEvict == evictKeep; s.want == keeps || keeps != (s.held != nil && strings.Contains(HintOf(s.held), "--accept-loss")) {
@@ -160,8 +158,8 @@ func TestQuotaOfReturn(t *testing.T) {
 	c.stop()
 }
 
-// TestQuotaOfRebuild: where disk_quota has no room for a build, who asks for one in the place of what is held is told, and what
-// serves follows on; so is who asks it of a fold that stopped.
+// TestQuotaOfRebuild: where disk_quota has no room for a build, who asks for one in the place of what is held, and is read still, is
+// told, and what serves follows on; so is who asks it of a fold that stopped.
 func TestQuotaOfRebuild(t *testing.T) {
 	c := newClinic(t, 1, func(*FoldOptions) {})
 	c.run()
@@ -170,11 +168,13 @@ func TestQuotaOfRebuild(t *testing.T) {
 	c.o.Gates = unmet()
 	c.configure()
 	c.await("a hold", func(st Status) bool { return st.State == StateHeld && st.Code == CodeGate })
-	c.end()
-	<-c.done
+	s := c.supervisor()
 	c.Fold.opt.DiskQuota = 1
-	s := &supervisor{Fold: c.Fold}
 	check(t, s.open(t.Context()))
+	s.builds <- struct{}{}
+	s.have = true
+	check(t, s.build(t.Context())) // which goes on with what was begun
+	v := must(s.building.db.Pin())(t)
 	s.held = &Stop{CodeGate, errors.New("it is held")}
 	refused, end := s.carryOut(t.Context(), command{do: verbRebuild})
 	if end != nil || refused == nil {
@@ -184,6 +184,8 @@ func TestQuotaOfRebuild(t *testing.T) {
 		t.Errorf("refused: %v; ended: %v; held: %v", refused, end, s.held)
 	}
 	s.end()
+	v.Close()
+	c.retire()
 	c.Fold.stopped = &Stop{CodeRecordFailed, errors.New("it stopped")}
 	run, err := c.revive(t.Context(), command{do: verbRebuild})
 	if run || err == nil {
