@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -72,10 +73,16 @@ func newSite(t testing.TB) *site {
 	return s
 }
 
-// again starts the server.
+// again starts the server. The system may have given its port to a connection meanwhile, of whatever else runs: then it waits for
+// the end of that.
 func (s *site) again() {
 	s.t.Helper()
-	s.Server = must(embedded.Start(embedded.Options{StoreDir: s.dir, Port: s.port}))(s.t)
+	var err error
+	eventually(s.t, "port that the server had", func() bool {
+		s.Server, err = embedded.Start(embedded.Options{StoreDir: s.dir, Port: s.port})
+		return err == nil || !strings.Contains(err.Error(), "address already in use")
+	})
+	check(s.t, err)
 	s.port = must(strconv.Atoi(must(url.Parse(s.URL()))(s.t).Port()))(s.t)
 }
 

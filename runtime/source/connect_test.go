@@ -48,9 +48,7 @@ func (d *door) start(config string) {
 	d.t.Helper()
 	path := filepath.Join(d.dir, "server.conf")
 	check(d.t, os.WriteFile(path, []byte(config), 0o600))
-	var err error
-	d.Server, err = embedded.Start(embedded.Options{StoreDir: filepath.Join(d.dir, "store"), Port: d.port, Domain: d.domain, Config: path})
-	check(d.t, err)
+	d.Server = serverAt(d.t, embedded.Options{StoreDir: filepath.Join(d.dir, "store"), Port: d.port, Domain: d.domain, Config: path})
 	u, err := url.Parse(d.URL())
 	check(d.t, err)
 	d.port, err = strconv.Atoi(u.Port())

@@ -129,9 +129,7 @@ func (l *leaf) start(domain, config string) *embedded.Server {
 	l.t.Helper()
 	path := filepath.Join(l.dir, domain+".conf")
 	check(l.t, os.WriteFile(path, []byte(config), 0o600))
-	server, err := embedded.Start(embedded.Options{Name: domain, Domain: domain, Config: path, StoreDir: filepath.Join(l.dir, domain)})
-	check(l.t, err)
-	return server
+	return serverAt(l.t, embedded.Options{Name: domain, Domain: domain, Config: path, StoreDir: filepath.Join(l.dir, domain)})
 }
 
 // put stores a value in the hub, through the leaf, as soon as that works, and returns its seq: as nats.go writes to a

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -51,9 +52,22 @@ func newSite(t testing.TB) *site {
 
 func (s *site) start() {
 	s.t.Helper()
+	s.server = serverAt(s.t, embedded.Options{StoreDir: s.dir, Port: s.port, LameDuck: time.Second})
+}
+
+// serverAt starts a server. Where it is started again, the system may have given its port to a connection meanwhile, of whatever
+// else runs: then it waits for the end of that.
+func serverAt(t testing.TB, o embedded.Options) (server *embedded.Server) {
+	t.Helper()
 	var err error
-	s.server, err = embedded.Start(embedded.Options{StoreDir: s.dir, Port: s.port, LameDuck: time.Second})
-	check(s.t, err)
+	eventually(t, func() error {
+		if server, err = embedded.Start(o); err != nil && strings.Contains(err.Error(), "address already in use") {
+			return err
+		}
+		return nil
+	})
+	check(t, err)
+	return server
 }
 
 // replace puts the files of another directory in the place of the stopped server's.
