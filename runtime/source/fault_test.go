@@ -55,9 +55,10 @@ func TestConsumerDeleted(t *testing.T) {
 	f.until(1)
 	names := s.consumers("E")
 	check(t, s.js.DeleteConsumer(t.Context(), "E", names[0]))
-	f.until(s.put("e.2", ""))
+	last := s.put("e.2", "")
+	f.until(last)
 	f.stop()
-	f.each(2)
+	f.each(last)
 	f.reset("consumer_deleted")
 	if got := s.consumers("E"); len(got) != 0 {
 		t.Errorf("consumers left: %v", got)
@@ -99,7 +100,8 @@ func TestCut(t *testing.T) {
 	f.each(20000)
 }
 
-// The last message of an idle stream is lost on the way: the next heartbeat counts one more than came.
+// The last message of an idle stream is lost on the way: the next heartbeat counts one more than came. On a busy machine silence may
+// be noticed before: then another message is lost.
 func TestTailLoss(t *testing.T) {
 	s := newSite(t)
 	s.log("e.>")
@@ -107,13 +109,17 @@ func TestTailLoss(t *testing.T) {
 	s.put("e.1", "")
 	f := follow(t, open(t, nc, Options{Stream: "E"}), store.Position{}, NewPipe(3))
 	f.until(1)
-	p.Swallow(1)
-	f.until(s.put("e.2", ""))
+	last, lost := uint64(1), 0
+	for late := time.Now().Add(patience); f.source.Status().Resets["tail_gap"] == 0 && time.Now().Before(late); lost++ {
+		p.Swallow(1)
+		last = s.put("e.2", "")
+		f.until(last)
+	}
 	f.stop()
-	f.each(2)
+	f.each(last)
 	f.reset("tail_gap")
-	if p.Swallowed() != 1 {
-		t.Error("nothing was swallowed")
+	if p.Swallowed() != lost {
+		t.Errorf("%d messages were swallowed, want %d", p.Swallowed(), lost)
 	}
 }
 
@@ -151,7 +157,7 @@ func TestStall(t *testing.T) {
 		}
 		f.until(last)
 		f.stop()
-		f.each(2)
+		f.each(last)
 		f.reset("silence")
 	}
 }

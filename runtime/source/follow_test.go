@@ -271,10 +271,11 @@ func TestLargeMessages(t *testing.T) {
 	s := newSite(t)
 	s.log("e.>")
 	s.publish("e", 3, 40, 900<<10)
-	f := follow(t, open(t, s.nc, Options{Stream: "E", PullBytes: 1, BatchBytes: 1 << 20}), store.Position{}, NewPipe(3))
+	src := open(t, s.nc, Options{Stream: "E", PullBytes: 1, BatchBytes: 1 << 20, Heartbeat: 10 * time.Second}) // a busy machine is not silence
+	f := follow(t, src, store.Position{}, NewPipe(3))
 	f.until(40)
 	f.stop()
-	if st := f.source.Status(); f.received != 40 || len(st.Resets) != 0 {
+	if st := src.Status(); f.received != 40 || len(st.Resets) != 0 {
 		t.Errorf("%d updates, resets %v", f.received, st.Resets)
 	}
 }
