@@ -42,10 +42,11 @@ func (a *tally) add(took time.Duration, stale, early bool) {
 // TestReadYourWrites has several clients put and then read, at the seq that the put returned: half of them over HTTP, half over
 // NATS, where two replicas answer. Half of the keys lie outside the fold's filter, half of the reads give the incarnation.
 func TestReadYourWrites(t *testing.T) {
-	f := newFollow(t, "echo", nil)
+	patient := func(o *runtime.FoldOptions) { o.Source.Heartbeat = 10 * time.Second } // a busy machine is not silence
+	f := newFollow(t, "echo", patient)
 	created := f.created()
 	f.until("the first commit", func(s runtime.Status) bool { return s.CaughtUp })
-	other, start := f.twin(nil)
+	other, start := f.twin(patient)
 	start()
 	f.overNATS("one", f.Fold)
 	f.overNATS("two", other)
