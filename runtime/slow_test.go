@@ -17,7 +17,7 @@ func TestSlowRecords(t *testing.T) {
 	k.far = farBehind // no commit waits
 	const records = 10_000
 	for i := range records {
-		must(k.js.PublishAsync(k.prefix+fmt.Sprint(i), []byte("!")))(t)
+		must(k.js.PublishAsync(k.prefix+fmt.Sprint(i), []byte("!"), jetstream.WithStallWait(patience)))(t)
 	}
 	<-k.js.PublishAsyncComplete()
 	k.run()
