@@ -14,11 +14,13 @@ import (
 	"github.com/foldrun/foldrun/store"
 )
 
-// awaitStatus waits until ok holds of a fold's status; it is asked again whenever Moved says so.
+// awaitStatus waits until ok holds of a fold's status, as runner.await does.
 func awaitStatus(t testing.TB, f *Fold, ok func(Status) bool) {
 	t.Helper()
 	late := time.NewTimer(patience)
 	defer late.Stop()
+	again := time.NewTicker(20 * time.Millisecond)
+	defer again.Stop()
 	for {
 		moved := f.Moved()
 		if ok(f.Status()) {
@@ -26,6 +28,7 @@ func awaitStatus(t testing.TB, f *Fold, ok func(Status) bool) {
 		}
 		select {
 		case <-moved:
+		case <-again.C:
 		case <-late.C:
 			t.Fatalf("fold %s: %+v", f.Name(), f.Status())
 		}

@@ -83,6 +83,8 @@ func (w *ward) run(done func(runtime.Status) bool, use func(*runtime.Fold)) {
 	w.tb.Helper()
 	d := openDir(w.tb, w.path, 1)
 	f, end := run(w.tb, d, w.o)
+	again := time.NewTicker(20 * time.Millisecond)
+	defer again.Stop()
 	for late := time.After(10 * time.Minute); ; {
 		moved := f.Moved()
 		st := f.Status()
@@ -94,6 +96,7 @@ func (w *ward) run(done func(runtime.Status) bool, use func(*runtime.Fold)) {
 		}
 		select {
 		case <-moved:
+		case <-again.C: // that it has caught up moves nothing
 		case <-late:
 			w.tb.Fatalf("the fold does not arrive: %+v", st)
 		}

@@ -127,10 +127,12 @@ func (f *follow) put(key, value string) uint64 {
 	return seq
 }
 
-// until waits until the fold's status is as it should be.
+// until waits until the fold's status is as it should be; it is asked again whenever the fold moved, and now and then: that it has
+// caught up moves nothing.
 func (f *follow) until(what string, ok func(runtime.Status) bool) {
 	f.t.Helper()
-	late := time.After(patience)
+	late, again := time.After(patience), time.NewTicker(20*time.Millisecond)
+	defer again.Stop()
 	for {
 		moved := f.Moved()
 		if ok(f.Status()) {
@@ -138,6 +140,7 @@ func (f *follow) until(what string, ok func(runtime.Status) bool) {
 		}
 		select {
 		case <-moved:
+		case <-again.C:
 		case <-late:
 			f.t.Fatalf("no %s: %+v", what, f.Status())
 		}
