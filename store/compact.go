@@ -15,10 +15,11 @@ import (
 )
 
 // What makes Compact worth its while: so many tables on a read's way, and what lies above the lowest level is such a part of
-// the store.
+// the store; or, once for each time that it is opened, more tables, since an open leaves one, of whatever little was in memory.
 const (
 	manyTables = 3
 	worthPart  = 16
+	tooMany    = 5
 )
 
 // mostSteps is how many steps Compact makes at most, about. Each flushes what is in memory, and then merges all of it into the level
@@ -46,7 +47,7 @@ type Compacted struct {
 //
 // Nothing is done where little is to be gained. Since it begins only when a sixteenth of the store has come to lie above the
 // lowest level that did not when it ended last, it writes at most 16 bytes for each that comes in, one for each level between, and
-// beside updates four: see mostSteps.
+// beside updates four: see mostSteps. Besides it writes the store anew once in four times that it is opened, at most.
 //
 // One store of a directory is compacted at a time: it waits for the others. It begins no step while the whole store has not room
 // on the disk, and in the quota, a second time: ErrDiskLow, ErrQuota. Any other error than those two, ErrClosed, ErrReadOnly, that
@@ -60,7 +61,8 @@ func (db *DB) Compact(ctx context.Context, o CompactOptions) (did Compacted, err
 	m := db.pebble.Metrics()
 	size, above := sizes(m)
 	did.Before, did.After = m.ReadAmp(), m.ReadAmp()
-	if did.Before < manyTables || (above-min(above, db.leftAbove))*worthPart < size {
+	much := (above-min(above, db.leftAbove))*worthPart >= size
+	if did.Before < manyTables || !much && (db.compacted || did.Before < tooMany) {
 		return did, nil
 	}
 	whole, err := db.compactAll(p, &o, &did)
@@ -71,6 +73,7 @@ func (db *DB) Compact(ctx context.Context, o CompactOptions) (did Compacted, err
 	m = db.pebble.Metrics()
 	did.After, did.Written = m.ReadAmp(), written(m)-was
 	if whole {
+		db.compacted = true
 		_, db.leftAbove = sizes(m)
 	}
 	return did, err

@@ -121,23 +121,52 @@ func TestCompact(t *testing.T) {
 	}
 }
 
-// TestCompactLittle: tables in which there is next to nothing are no reason to write all others anew.
+// TestCompactLittle: tables in which there is next to nothing are no reason to write all others anew, but where they are many, once
+// for each time that the store is opened.
 func TestCompactLittle(t *testing.T) {
 	x := scatter(t, 5, Options{})
 	x.compact(-1, CompactOptions{})
-	pos := x.history[x.done-1].pos
-	for range 5 {
+	x.little(tooMany)
+	x.compact(0, CompactOptions{})
+	x.reopen()
+	x.compact(-1, CompactOptions{})
+	if n := x.tables(); n != 1 {
+		t.Errorf("%d tables", n)
+	}
+	x.little(tooMany)
+	x.compact(0, CompactOptions{})
+	x.reopen()
+	x.compact(-1, CompactOptions{})
+	x.reopen()
+	x.little(tooMany - 2)
+	x.compact(0, CompactOptions{})
+	x.little(1)
+	x.compact(-1, CompactOptions{})
+}
+
+// little makes so many tables of next to nothing.
+func (x *scattered) little(n int) {
+	x.t.Helper()
+	before, pos := x.tables(), x.db.State().Position()
+	for range n {
 		pos.Seq++
 		s := step{pos: pos, events: []event{{source: "s00", seq: pos.Seq, time: 1}}}
 		x.worlds[pos.Seq], _ = x.worlds[pos.Seq-1].after(s)
 		_, err := commitStep(x.db, s)
-		ok(t, err)
-		ok(t, x.db.pebble.Flush())
+		ok(x.t, err)
+		ok(x.t, x.db.pebble.Flush())
 	}
-	if n := x.tables(); n < 6 {
-		t.Fatalf("%d tables", n)
+	if is := x.tables(); is != before+n {
+		x.t.Fatalf("%d tables, and %d before", is, before)
 	}
-	x.compact(0, CompactOptions{})
+}
+
+func (x *scattered) reopen() {
+	x.t.Helper()
+	ok(x.t, closeStore(x.d, x.db))
+	var err error
+	x.d, x.db, err = openStore(dataDir, options(x.fs), twoIndexes)
+	ok(x.t, err)
 }
 
 // TestCompactLeft: what could not be merged is no reason to try it again and again.

@@ -42,6 +42,7 @@ type DB struct {
 
 	pace      atomic.Pointer[pace] // of Compact, nil while it is not at work
 	leftAbove uint64               // bytes of tables that the last Compact left above the lowest level; owned by Compact
+	compacted bool                 // there was one; owned by Compact
 
 	commitMu sync.Mutex
 	commit   committer // owned by Commit
