@@ -16,7 +16,10 @@ import (
 func (s *site) stream(c jetstream.StreamConfig) {
 	s.t.Helper()
 	c.AllowDirect = true
-	must(s.js.CreateStream(s.t.Context(), c))(s.t)
+	check(s.t, freed(s.t, func() error {
+		_, err := s.js.CreateStream(s.t.Context(), c)
+		return err
+	}))
 }
 
 // TestStreamBySubject folds plain streams keyed by their subjects, with and without a filter.

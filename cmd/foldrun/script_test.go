@@ -169,15 +169,28 @@ func (s *script) api(ts *testscript.TestScript, subject string, req any) json.Ra
 	return s.request(ts, "$JS.API."+subject, body)
 }
 
+// errStoreFailed is the server's code of "error creating store for stream".
+const errStoreFailed = 10049
+
+// request makes a request. It makes it again while the server still removes the files of another stream of that name.
 func (s *script) request(ts *testscript.TestScript, subject string, body []byte) json.RawMessage {
-	m, err := s.conn.Request(subject, body, patience)
-	ts.Check(err)
-	var reply struct{ Error json.RawMessage }
-	ts.Check(json.Unmarshal(m.Data, &reply))
-	if reply.Error != nil {
-		ts.Fatalf("%s: %s", subject, reply.Error)
+	for late := time.Now().Add(patience); ; {
+		m, err := s.conn.Request(subject, body, patience)
+		ts.Check(err)
+		var reply struct {
+			Error *struct {
+				Code        int `json:"err_code"`
+				Description string
+			}
+		}
+		ts.Check(json.Unmarshal(m.Data, &reply))
+		switch {
+		case reply.Error == nil:
+			return m.Data
+		case reply.Error.Code != errStoreFailed || time.Now().After(late):
+			ts.Fatalf("%s: %s (%d)", subject, reply.Error.Description, reply.Error.Code)
+		}
 	}
-	return m.Data
 }
 
 func want(ts *testscript.TestScript, neg bool, args []string, least, most int, usage string) {

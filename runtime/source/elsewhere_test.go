@@ -210,9 +210,7 @@ func TestMirrorWithoutOrigin(t *testing.T) {
 	f := follow(t, src, store.Position{}, NewPipe(2))
 	f.until(last)
 	l.hub.Stop()
-	check(t, local.DeleteStream(t.Context(), "KV_copy"))
-	_, err = local.CreateStream(t.Context(), mirror)
-	check(t, err)
+	recreate(t, local, mirror)
 	eventually(t, func() error {
 		if st := src.Status(); st.Resets["refilling"] == 0 {
 			return fmt.Errorf("%s: %s", st.State, st.Reason)

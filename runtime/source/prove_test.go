@@ -1,7 +1,6 @@
 package source
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -15,21 +14,28 @@ import (
 	"github.com/foldrun/foldrun/store"
 )
 
-// recreate deletes a stream and makes it again. The server may still be busy removing the old one's files.
+// recreate deletes a stream and makes it again.
 func (s *site) recreate(c jetstream.StreamConfig) {
 	s.t.Helper()
-	check(s.t, s.js.DeleteStream(s.t.Context(), c.Name))
-	ctx, cancel := context.WithTimeout(s.t.Context(), patience)
-	defer cancel()
-	for {
-		_, err := s.js.CreateStream(ctx, c)
-		if err == nil {
-			return
+	recreate(s.t, s.js, c)
+}
+
+// errStoreFailed is the server's code of "error creating store for stream".
+const errStoreFailed = 10049
+
+// recreate deletes a stream and makes it again, once the server does not refuse it because it still removes the old one's files.
+func recreate(t testing.TB, js jetstream.JetStream, c jetstream.StreamConfig) {
+	t.Helper()
+	check(t, js.DeleteStream(t.Context(), c.Name))
+	var err error
+	eventually(t, func() error {
+		_, err = js.CreateStream(t.Context(), c)
+		if refused := (*jetstream.APIError)(nil); errors.As(err, &refused) && refused.ErrorCode == errStoreFailed {
+			return err
 		}
-		if ctx.Err() != nil {
-			s.t.Fatal(err)
-		}
-	}
+		return nil
+	})
+	check(t, err)
 }
 
 func TestStreamRecreated(t *testing.T) {
