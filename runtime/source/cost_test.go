@@ -107,11 +107,13 @@ func TestRequestsOfRefresh(t *testing.T) {
 	c := newToll(t, s, nc)
 	const refresh = 50 * time.Millisecond
 	began := time.Now()
-	f := follow(t, open(t, nc, Options{Stream: "E", Refresh: refresh, Heartbeat: 10 * time.Millisecond, PullMessages: 100}), store.Position{}, NewPipe(3))
+	src := open(t, nc, Options{Stream: "E", Refresh: refresh, Heartbeat: 10 * time.Millisecond, PullMessages: 100})
+	f := follow(t, src, store.Position{}, NewPipe(3))
 	f.until(20_000)
 	f.beats(50)
 	f.stop()
-	most := 3 + int(time.Since(began)/refresh)
+	sessions := int(src.Status().Sessions) // a busy machine may be taken for silence, and each session asks for itself
+	most := 1 + 2*sessions + int(time.Since(began)/refresh)
 	if n := c.taken()["STREAM.INFO"]; n < 4 || n > most {
 		t.Errorf("the leader was asked %d times, want 4 to %d", n, most)
 	}
