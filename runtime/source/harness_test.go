@@ -155,6 +155,24 @@ func (s *site) consumers(stream string) []string {
 	return names
 }
 
+// delivered waits until the one consumer of a stream has sent on all that the stream holds.
+func (s *site) delivered(st jetstream.Stream) {
+	s.t.Helper()
+	info, err := st.Info(s.t.Context())
+	check(s.t, err)
+	names := s.consumers(info.Config.Name)
+	if len(names) != 1 {
+		s.t.Fatalf("consumers %v", names)
+	}
+	eventually(s.t, func() error {
+		c, err := st.Consumer(s.t.Context(), names[0])
+		if err == nil && c.CachedInfo().Delivered.Stream < info.State.LastSeq {
+			err = fmt.Errorf("delivered up to %d of %d", c.CachedInfo().Delivered.Stream, info.State.LastSeq)
+		}
+		return err
+	})
+}
+
 // An update as a test sees it.
 type seen struct {
 	seq        uint64
