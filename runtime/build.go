@@ -59,7 +59,7 @@ func (s *supervisor) attempt(cause *Stop) (refused, failed error) {
 // guarded returns why a build of what is configured does not begin by itself, though what serves cannot go on: an operator
 // went back from it, or has the word on upgrades.
 func (s *supervisor) guarded(cause *Stop) error {
-	if cause.Code == CodeIdentity {
+	if cause.Code == CodeIdentity || cause.Code == CodeFormat {
 		return nil
 	}
 	have, err := s.dir.Current(s.opt.Name)
@@ -90,7 +90,7 @@ func (s *supervisor) build(ctx context.Context) error {
 		}
 	}
 	if err != nil {
-		return s.failed(ctx, &Stop{codeOf(err), err})
+		return s.failed(ctx, &Stop{CodeOf(err), err})
 	}
 	s.set(func() { s.next, s.held, s.queued = g, nil, queued{} })
 	s.building = follow(ctx, g)

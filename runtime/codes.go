@@ -1,6 +1,10 @@
 package runtime
 
-import "github.com/foldrun/foldrun/store"
+import (
+	"errors"
+
+	"github.com/foldrun/foldrun/store"
+)
 
 // The stable codes of why a fold does not do its work, beside those of package source. They stand in status, logs and
 // docs/runbook.md.
@@ -11,6 +15,7 @@ const (
 	CodeUntrusted      = "module_untrusted"   // the module may not run: its signature, its sha256 or its version is not what is asked for
 	CodeIdentity       = "generation_differs" // what the fold is configured to be is not what its current generation is
 	CodeStore          = "store_failed"       // the store could not be opened, read or written
+	CodeFormat         = "store_format"       // the generation that serves is of a store format that this foldrun does not read
 	CodeDamaged        = "store_damaged"      // a file of the store is corrupt
 	CodeDiskLow        = "disk_low"           // paused until there is min_free_disk again
 	CodeQuota          = "disk_quota"         // paused until the fold takes less than its disk_quota, or a build of it would not
@@ -26,10 +31,13 @@ const (
 	CodeConnection     = "nats_connection"    // the connection to NATS could not be set up
 )
 
-// codeOf returns the code of a store that cannot be opened.
-func codeOf(err error) string {
-	if store.IsDamage(err) {
+// CodeOf returns the code of a store that cannot be opened or read.
+func CodeOf(err error) string {
+	switch {
+	case store.IsDamage(err):
 		return CodeDamaged
+	case errors.Is(err, store.ErrFormat):
+		return CodeFormat
 	}
 	return CodeStore
 }

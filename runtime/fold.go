@@ -38,6 +38,8 @@ type FoldOptions struct {
 	Staleness  time.Duration               // the fold is stale when it last held everything longer ago than this; 0 = never
 	SweepEvery time.Duration               // the source keys are compared with the stream's this often, give or take a tenth; default 6h
 	Log        *slog.Logger
+
+	format int // of the store, see store.Identity: that of the data directory; 0 = store.FormatVersion
 }
 
 // Fold is one derived index: it follows its source and is read through its store.

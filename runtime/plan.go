@@ -21,6 +21,7 @@ const (
 	ActContinue   Act = "continue"     // goes on with a build that an earlier run began
 	ActWait       Act = "wait"         // upgrade = "manual": goes on with the one that serves until an operator applies what is configured
 	ActRolledBack Act = "rolled_back"  // an operator went back from what is configured: goes on with the one that serves
+	ActRefuse     Act = "refuse"       // stops: the one that serves is of a store format that is not read
 	ActStop       Act = "stop"         // rows would be lost that the stream holds no more: an operator must accept that
 )
 
@@ -34,6 +35,7 @@ type standing struct {
 	back     bool           // an operator went back from what is configured
 	underway bool           // a build that an earlier run began goes on
 	accepted bool           // an operator accepts the loss of rows
+	foreign  bool           // it cannot be read, for its format
 	kept     bool           // what is built reads the records that the generation which serves keeps
 }
 
@@ -43,6 +45,8 @@ func (r *recipe) act(s standing) Act {
 	switch {
 	case s.current == "":
 		return ActFirst
+	case s.foreign && !s.underway:
+		return ActRefuse
 	case s.underway && (fits || s.back):
 		return ActContinue
 	case fits && len(s.identity.Changes(r.id)) > 0:
@@ -64,8 +68,11 @@ func (r *recipe) act(s standing) Act {
 // differs says in what the generation that serves is not the one that is configured.
 func (r *recipe) differs(current string, old store.Identity) *Stop {
 	want, err := r.id.Generation()
+	changes := old.Changes(r.id)
 	switch {
 	case err != nil:
+	case len(changes) == 1 && changes[0].Field == "format":
+		err = fmt.Errorf("fold %s: this foldrun writes store format %s, generation %s is of format %s", r.opt.Name, changes[0].Is, current, changes[0].Was)
 	case r.id.Has(current) && r.id.Lowers(old) != "":
 		err = fmt.Errorf("fold %s: %s: what generation %s holds might have failed under that", r.opt.Name, r.id.Lowers(old), current)
 	default:
@@ -105,7 +112,8 @@ func PlanFold(ctx context.Context, peek store.Peek, o FoldOptions) (p Plan, err 
 	}
 	underway := r.goesOn(peek.Next, peek.Current, back)
 	kept := peek.Current != "" && r.copies(peek.Identity)
-	p.Act = r.act(standing{current: peek.Current, identity: peek.Identity, back: back, underway: underway, kept: kept})
+	foreign := peek.Readable()
+	p.Act = r.act(standing{current: peek.Current, identity: peek.Identity, back: back, underway: underway, foreign: foreign != nil, kept: kept})
 	if p.New, _, err = abi.ReadManifest(o.Wasm); err != nil {
 		return p, &Stop{CodeModule, err}
 	}
@@ -129,6 +137,10 @@ func PlanFold(ctx context.Context, peek store.Peek, o FoldOptions) (p Plan, err 
 				p.Act = ActReturn
 			}
 		}
+	}
+	if p.Act == ActRefuse {
+		p.Why = foreign
+		return p, nil
 	}
 	if p.Act.Changes() && p.Act != ActFirst && p.Act != ActAdopt && len(p.Changes) > 0 {
 		p.Why = r.differs(peek.Current, peek.Identity).Err

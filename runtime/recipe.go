@@ -53,6 +53,7 @@ func (o FoldOptions) complete(dir *store.Dir) FoldOptions {
 	}
 	o.Log = o.Log.With("fold", o.Name)
 	o.Source.Log, o.Module.Log = o.Log, o.Log
+	o.format = dir.Format()
 	m := dir.Memory()
 	if o.Batches == 0 {
 		o.Batches = m.Batches
@@ -126,7 +127,7 @@ func (r *recipe) identity() (store.Identity, error) {
 		keying = store.KeyingMessage
 	}
 	id := store.Identity{
-		Fold: o.Name, Module: r.module.Digest(), Manifest: meaning, Config: config,
+		Format: o.format, Fold: o.Name, Module: r.module.Digest(), Manifest: meaning, Config: config,
 		Stream: stream, Domain: o.Source.Domain, Filter: filter, Keying: keying,
 		OnEvict: orElse(o.OnEvict, "remove"), OnError: orElse(o.OnError, OnErrorQuarantine), Limits: r.module.Limits(), Meter: plugin.Meter,
 		KeepSource: o.KeepSource,
@@ -162,7 +163,7 @@ func (f *Fold) kept(ctx context.Context, db *store.DB) (r recipe, err error) {
 	if o.Wasm, err = db.Module(); err != nil {
 		return r, err
 	}
-	o.From = ""
+	o.From, o.format = "", id.Format
 	o.Source.Bucket, o.Source.Stream, o.Source.Domain, o.Source.Filter = "", id.Stream, id.Domain, id.Filter
 	if id.Keying == store.KeyingKey {
 		o.Source.Bucket, o.Source.Stream = strings.TrimPrefix(id.Stream, bucketStream), ""

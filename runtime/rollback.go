@@ -20,7 +20,10 @@ import (
 // retain keeps the generation that was replaced, if an upgrade replaced it: one that was built anew for what had become of
 // its stream or its files is no way back. It reports whether it does.
 func (s *supervisor) retain(ctx context.Context, old *follower) (bool, error) {
-	if old == nil || !old.id.Has(old.db.Generation()) || !s.keepsBack(old.db.Generation(), s.cur.db.Generation()) {
+	if old == nil {
+		return s.retainUnread()
+	}
+	if !old.id.Has(old.db.Generation()) || !s.keepsBack(old.db.Generation(), s.cur.db.Generation()) {
 		return false, nil
 	}
 	until := time.Now().Add(s.opt.Rollback)
@@ -31,6 +34,23 @@ func (s *supervisor) retain(ctx context.Context, old *follower) (bool, error) {
 	g.recipe = old.recipe
 	s.keepUntil(ctx, g, until)
 	s.log.Info("kept as the way back", "generation", g.db.Generation(), "until", until)
+	return true, nil
+}
+
+// retainUnread is retain of what was not open, where that is for its format: it rests, for the foldrun that wrote it.
+func (s *supervisor) retainUnread() (bool, error) {
+	n, err := s.dir.Next(s.opt.Name)
+	if err != nil {
+		return false, &Stop{CodeStore, err}
+	}
+	if !s.keepsBack(n.Replaces, n.Generation) || s.dir.Readable(s.opt.Name, n.Replaces) == nil {
+		return false, nil
+	}
+	s.release()
+	if err := s.dir.Retain(s.opt.Name, time.Now().Add(s.opt.Rollback)); err != nil {
+		return false, &Stop{CodeStore, err}
+	}
+	s.overdue = time.After(s.opt.Rollback)
 	return true, nil
 }
 
@@ -140,6 +160,8 @@ func (s *supervisor) rollback() (refused, failed error) {
 	case p.Generation == "":
 		return hint.Error(fmt.Errorf("fold %s has no generation to go back to", s.opt.Name),
 			"one that an upgrade replaced is kept for rollback_window; else put the old module and configuration back: that is an upgrade too"), nil
+	case s.dir.Readable(s.opt.Name, p.Generation) != nil:
+		return hint.Error(s.dir.Readable(s.opt.Name, p.Generation), "run the foldrun that wrote it"), nil
 	case s.opt.OnEvict == evictKeep && s.previous.follower == nil:
 		return hint.Error(fmt.Errorf("fold %s keeps what its stream evicts, and generation %s did not follow all the while: rows would be lost", s.opt.Name, p.Generation),
 			"put the old module and configuration back, and foldrun resume %s --accept-loss", s.opt.Name), nil

@@ -195,8 +195,10 @@ func (s *supervisor) open(ctx context.Context) error {
 	switch {
 	case err != nil && (store.IsDamage(err) || errors.Is(err, store.ErrNoGeneration)):
 		return s.begin(&Stop{CodeDamaged, err})
+	case errors.Is(err, store.ErrFormat) && s.want: // an operator asked for it: nothing else begins one
+		return s.begin(&Stop{CodeFormat, err})
 	case err != nil:
-		return &Stop{CodeStore, err}
+		return &Stop{CodeOf(err), err}
 	case !s.id.Has(have), s.id.Lowers(s.cur.db.Identity()) != "":
 		return s.upgrade(ctx)
 	}
@@ -266,7 +268,7 @@ func (s *supervisor) resume() error {
 func (s *supervisor) first(ctx context.Context) error {
 	db, err := s.dir.Create(s.id)
 	if err != nil {
-		return &Stop{codeOf(err), err}
+		return &Stop{CodeOf(err), err}
 	}
 	if err := errors.Join(db.KeepModule(s.opt.Wasm), s.dir.SetCurrent(s.opt.Name, db.Generation())); err != nil {
 		return &Stop{CodeStore, errors.Join(err, db.Close())}

@@ -165,6 +165,14 @@ func (p *Peek) Module() ([]byte, error) {
 // Held reports whether an operator went back from what is configured: see Dir.Hold.
 func (p *Peek) Held(configured Identity) (bool, error) { return p.dir.Holds(p.fold, configured) }
 
+// Readable returns why the generation that serves cannot be opened for its format, nil where it can.
+func (p *Peek) Readable() error {
+	if p.Current == "" {
+		return nil
+	}
+	return p.dir.reads(p.fold, p.Current, p.Identity.Format)
+}
+
 // Vacant returns the name of the next generation that would be built of an identity.
 func (p *Peek) Vacant(id Identity) (string, error) {
 	n, err := p.dir.Vacant(id)

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -105,6 +106,9 @@ func (d *Dir) open(fold, generation string, create *Identity) (*DB, error) {
 	if err := db.gutted(); err != nil {
 		return nil, hint.Error(fmt.Errorf("store: open %s: %w", db.path, err), rebuildHint, db.path)
 	}
+	if err := db.foretold(); err != nil {
+		return nil, err
+	}
 	o := db.options(create == nil)
 	o.EnsureDefaults()
 	p, err := pebble.Open(db.path, o)
@@ -181,6 +185,12 @@ func (db *DB) load(create *Identity) error {
 		}
 		id, err = db.get(keyIdentity)
 	}
+	if err == nil {
+		err = db.checkFormat()
+	}
+	if errors.Is(err, ErrFormat) {
+		return err
+	}
 	if err != nil {
 		return hint.Error(fmt.Errorf("its identity: %w", err), rebuildHint, db.path)
 	}
@@ -223,10 +233,13 @@ func (db *DB) found(id Identity) error {
 	if err != nil {
 		return err
 	}
+	if is, writes := cmp.Or(id.Format, FormatVersion), db.dir.Format(); is != writes {
+		return fmt.Errorf("its identity is of store format %d, what is written of %d", is, writes)
+	}
 	state := State{Indexes: make([]IndexState, len(id.Indexes))}
 	w := db.pebble.NewBatch()
 	defer w.Close()
-	w.Set(keyFormat, appendU64(nil, FormatVersion), nil)
+	w.Set(keyFormat, appendU64(nil, uint64(db.dir.Format())), nil)
 	w.Set(keyIdentity, b, nil)
 	w.Set(keyBuild, appendU64(nil, uint64(Number(db.generation))), nil)
 	w.Set(keyState, state.append(nil), nil)

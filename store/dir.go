@@ -42,6 +42,8 @@ type Options struct {
 	fs     vfs.FS                                                      // tests put a failing or crashing file system here
 	apply  func(*pebble.DB, *pebble.Batch, *pebble.WriteOptions) error // tests look at the one write of a commit, or break it, here
 	ingest func(*pebble.DB, []string) error                            // as apply, for what is stored by ingestion
+
+	formats []int // those of a release to come, for tests; default formats
 }
 
 // Dir is an open data directory: the folds of one process, which share a cache. It holds the directory's lock.
@@ -161,10 +163,10 @@ func (d *Dir) checkFormat() error {
 	b, err := readFile(d.fs, name)
 	if folds, _ := d.fs.List(d.fs.PathJoin(d.path, "folds")); errors.Is(err, os.ErrNotExist) && len(folds) > 0 {
 		return hint.Error(fmt.Errorf("data_dir %s has folds and no FORMAT", d.path),
-			"put the file back: it holds the version of the format, %d for this foldrun; or point data_dir at an empty directory", FormatVersion)
+			"put the file back: it holds the version of the format, %d for this foldrun; or point data_dir at an empty directory", DirVersion)
 	}
 	if errors.Is(err, os.ErrNotExist) && !d.opt.ReadOnly {
-		return d.replaceFile(name, []byte(strconv.Itoa(FormatVersion)+"\n"))
+		return d.replaceFile(name, []byte(strconv.Itoa(DirVersion)+"\n"))
 	}
 	if err != nil {
 		return fmt.Errorf("data_dir %s: %w", d.path, err)
@@ -173,8 +175,8 @@ func (d *Dir) checkFormat() error {
 	switch {
 	case err != nil || v < 1:
 		return hint.Error(fmt.Errorf("%s holds %q, not a format version", name, b), "restore the file, or point data_dir at an empty directory")
-	case v > FormatVersion:
-		return hint.Error(fmt.Errorf("data_dir %s has format %d, this foldrun knows up to %d", d.path, v, FormatVersion),
+	case v > DirVersion:
+		return hint.Error(fmt.Errorf("data_dir %s has format %d, this foldrun knows up to %d", d.path, v, DirVersion),
 			"run the newer foldrun, or point data_dir at an empty directory and let the folds be built again")
 	}
 	return nil

@@ -132,6 +132,41 @@ func TestFormat(t *testing.T) {
 	}
 }
 
+// TestFormatOfDatabase: a database says its format itself, whatever the file beside it does, and one is built of no other format
+// than is written.
+func TestFormatOfDatabase(t *testing.T) {
+	fs := vfs.NewMem()
+	o := options(fs)
+	o.formats = []int{1, 2}
+	d, err := OpenDir(dataDir, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := Identity{Fold: "f", Indexes: twoIndexes}
+	if _, err = d.Create(id); err == nil || !strings.Contains(err.Error(), "store format 1, what is written of 2") {
+		t.Errorf("%v", err)
+	}
+	id.Format = 2
+	db, err := d.Create(id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(db.Close(), d.Close(), fs.Remove(db.path+"/"+identityFile)); err != nil {
+		t.Fatal(err)
+	}
+	d, err = OpenDir(dataDir, options(fs))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err = d.Open("f", db.generation); !errors.Is(err, ErrFormat) {
+		t.Errorf("%v", err)
+	}
+	refused(t, err, "is of store format 2: ")
+	if err := d.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestGenerations: each identity has its directory, and a directory holds the identity of its name.
 func TestGenerations(t *testing.T) {
 	fs := vfs.NewMem()

@@ -6,7 +6,7 @@
 //
 // A data directory holds
 //
-//	FORMAT                       the version of everything below, in decimal
+//	FORMAT                       the version of this directory, down to the names of generations, in decimal: DirVersion
 //	LOCK                         held by the one process that has the directory open
 //	folds/NAME/CURRENT           the generation that serves, replaced by an atomic rename
 //	folds/NAME/NEXT              the generation that is being built to replace it, and which one that is
@@ -24,7 +24,7 @@
 //
 // and a database holds, one byte of kind first, integers big-endian in keys and little-endian in values:
 //
-//	meta        0x01 name                                  -> format | identity | number | limits | state
+//	meta        0x01 name                                  -> format (FormatVersion) | identity | number | limits | state
 //	point       0x02 seq u64                               -> position, expired_to, counts and digests at seq
 //	row         0x10 index u16, esc(key), 0x00 0x01, source -> flags u8, [expiry i64], [seq u64], value
 //	lineage     0x20 source                                -> flags u8, seq u64, time i64, [expiry i64], [held], [kept u64],
@@ -108,9 +108,25 @@
 // a synced write that had met ENOSPC reported success, the next rotation panicked, Close hung. What was acknowledged
 // is on disk, so a restart resumes at the cursor. What Pebble answers with a panic, or repeats for ever, ends the process
 // the same way: see diskFS, maxStuck and [Options].
+//
+// # What is another format?
+//
+// Another identity: the format of a database is part of it, so a foldrun that writes another one builds another generation, and
+// the one that serves goes on in its own until it is replaced. What the bytes of a database mean is asked of DB.id.Format, by whoever
+// reads or writes what differs, for each of the formats that it may be; no store is ever moved from one to another in place. Another
+// FormatMajorVersion of Pebble's is another format too. A release that writes a new format reads the one before it.
+// A database of any other is not opened, and nothing of it is changed: a format that is newer says so before Pebble looks at it.
 package store
 
-// FormatVersion is the version of everything that this package writes. History:
+// DirVersion is the version of a data directory, down to the names of generations. History:
+//
+//	1  first
+const DirVersion = 1
+
+// FormatVersion is the version of the databases that this package writes. History:
 //
 //	1  first
 const FormatVersion = 1
+
+// formats are those of the databases that this package opens, the last one is what it writes.
+var formats = []int{FormatVersion}

@@ -32,6 +32,12 @@ func On(o Options, fs vfs.FS) Options {
 	return o
 }
 
+// Reading returns options of a foldrun that opens databases of these formats, and writes the last.
+func Reading(o Options, formats ...int) Options {
+	o.formats = formats
+	return o
+}
+
 // Crashed returns what lies on mem, under options that Watched made, after the process was killed, and after the power was cut:
 // with a share of what was not synced. A CrashClone with all of that is not the first: a name that was removed is there again
 // unless its directory was synced since.

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -29,7 +30,7 @@ type IndexSpec struct {
 // Identity is everything that the rows of a generation are a function of, besides the source's records. Another
 // identity is another generation.
 type Identity struct {
-	Format   int              `json:"format"`   // FormatVersion
+	Format   int              `json:"format"`   // of the database; 0 = FormatVersion
 	Fold     string           `json:"fold"`     // the fold's name
 	Module   string           `json:"module"`   // sha256 of the module's sections but the custom ones, hexadecimal
 	Manifest json.RawMessage  `json:"manifest"` // its meaning: indexes, wants, abi, codec
@@ -58,12 +59,7 @@ const (
 
 // canonical returns the bytes that are hashed and stored. Struct fields keep their order and maps are sorted.
 func (id Identity) canonical() ([]byte, error) {
-	id.Format = FormatVersion
-	return id.encode()
-}
-
-// encode is canonical of an identity as it was told, of another format maybe.
-func (id Identity) encode() ([]byte, error) {
+	id.Format = cmp.Or(id.Format, FormatVersion)
 	b, err := json.Marshal(id)
 	if err != nil {
 		return nil, fmt.Errorf("store: identity of fold %s: %w", id.Fold, err)

@@ -28,12 +28,16 @@ func storyOptions() store.Options {
 	return o
 }
 
+// newer is added to a version by a foldrun that writes format 2, and reads format 1 too: another generation of the same rows.
+const newer = 100
+
 // A stage is one thing that an operator does with a fold. Each writes its module's version into every value.
 type stage struct {
 	name    string
 	version int           // what is configured while it lasts
 	window  time.Duration // and for how long what an upgrade replaces is kept; 0 = an hour
 	fuel    int64         // and this limit, if it is not 0
+	jitter  time.Duration // and within which a build begins
 	do      func(s *story) error
 	ends    []ending // what may stand when a start has carried it through, the first one when it was acknowledged
 }
@@ -43,6 +47,7 @@ type ending struct {
 	version, previous int  // that serves, that is the way back
 	number            int  // of the generation that serves; 0 = any
 	back, paused      bool // it was rolled back, paused
+	refused           bool // what serves is of a format that is not read
 }
 
 // stages are the life of a fold: first build, upgrade, rollback, apply, another upgrade for which the way back is removed, a
@@ -65,6 +70,30 @@ var stages = []stage{
 	{name: "stop", version: 3, fuel: 1 << 30, do: (*story).restart, ends: []ending{{version: 3, previous: 1}}},
 }
 
+// formatStages are the life of a fold under two releases, of which the second writes another format: it upgrades, by itself, what
+// the first one built; it goes back, the first one goes on with that and leaves alone what it does not read, and the second takes
+// it up again. What only the second reads the first one refuses, until an operator has it built anew; then that is the way back.
+var formatStages = []stage{
+	{name: "first build", version: 1, ends: []ending{{version: 1}}},
+	{name: "the newer foldrun", version: newer + 1, do: (*story).restart, ends: []ending{{version: newer + 1, previous: 1}}},
+	{name: "rollback", version: newer + 1, do: (*story).rollback, ends: []ending{{version: 1, previous: newer + 1, back: true}, {version: newer + 1, previous: 1}}},
+	{name: "the older foldrun", version: 1, do: (*story).restart, ends: []ending{{version: 1, previous: newer + 1}}},
+	{name: "the newer one again", version: newer + 1, do: (*story).restart, ends: []ending{{version: newer + 1, previous: 1}}},
+	{name: "upgrade", version: newer + 2, do: (*story).configure, ends: []ending{{version: newer + 2, previous: newer + 1}}},
+	{name: "the older one, refused", version: 1, do: (*story).restart, ends: []ending{{refused: true, previous: newer + 1}}},
+	{name: "rebuild", version: 1, do: (*story).rebuild, ends: []ending{{version: 1, previous: newer + 2}, {refused: true, previous: newer + 1}, {refused: true}}},
+	{name: "the newer one at last", version: newer + 2, do: (*story).restart, ends: []ending{{version: newer + 2, previous: 1}}},
+	{name: "stop", version: newer + 2, do: (*story).restart, ends: []ending{{version: newer + 2, previous: 1}}},
+}
+
+// formats are those that the foldrun of a stage reads.
+func (x *stage) formats() []int {
+	if x.version > newer {
+		return []int{1, 2}
+	}
+	return []int{1}
+}
+
 // A storyteller has what the starts of one fold have in common.
 type storyteller struct {
 	ctx     context.Context
@@ -72,6 +101,7 @@ type storyteller struct {
 	bucket  string
 	modules map[int][]byte // by version
 	names   map[string]int // the version of a generation, by the name of the first of its identity
+	stages  []stage
 }
 
 func newStoryteller(ctx context.Context, conn *source.Conn, bucket string) (*storyteller, error) {
@@ -79,32 +109,35 @@ func newStoryteller(ctx context.Context, conn *source.Conn, bucket string) (*sto
 	if err != nil {
 		return nil, err
 	}
-	s := &storyteller{ctx, conn, bucket, map[int][]byte{}, map[string]int{}}
+	s := &storyteller{ctx, conn, bucket, map[int][]byte{}, map[string]int{}, stages}
 	for v := 1; v <= 3; v++ {
 		s.modules[v] = bytes.Replace(one, []byte("version 1: "), fmt.Appendf(nil, "version %d: ", v), 1)
 		id, err := runtime.Try(ctx, s.fold(&stage{version: v}))
 		if err != nil {
 			return nil, err
 		}
-		name, err := id.Generation()
-		if err != nil {
-			return nil, err
+		for format, version := range map[int]int{1: v, 2: newer + v} {
+			id.Format = format
+			name, err := id.Generation()
+			if err != nil {
+				return nil, err
+			}
+			s.names[name] = version
 		}
-		s.names[name] = v
 	}
-	if len(s.names) != 3 {
-		return nil, fmt.Errorf("%d generations of 3 modules", len(s.names))
+	if len(s.names) != 6 {
+		return nil, fmt.Errorf("%d generations of 3 modules in 2 formats", len(s.names))
 	}
 	return s, nil
 }
 
 // fold returns the options of the fold as they are configured in a stage.
 func (s *storyteller) fold(x *stage) runtime.FoldOptions {
-	o := runtime.FoldOptions{Name: "f", Conn: s.conn, Source: source.Options{Bucket: s.bucket}, Wasm: s.modules[x.version], Module: plugin.Options{}}
+	o := runtime.FoldOptions{Name: "f", Conn: s.conn, Source: source.Options{Bucket: s.bucket}, Wasm: s.modules[x.version%newer], Module: plugin.Options{}}
 	if o.Rollback = x.window; o.Rollback == 0 {
 		o.Rollback = time.Hour
 	}
-	o.Module.FuelPerRecord = x.fuel
+	o.Module.FuelPerRecord, o.Jitter = x.fuel, x.jitter
 	o.Log = storyLog
 	return o
 }
@@ -164,7 +197,7 @@ func (s *storyteller) agrees(db *store.DB) error {
 		return err
 	}
 	seq := v.State().Position().Seq
-	if want := rows(s.version(db.Generation()), seq); !maps.Equal(have, want) {
+	if want := rows(s.version(db.Generation())%newer, seq); !maps.Equal(have, want) {
 		return fmt.Errorf("generation %s, version %d, at %d: %q, want %q", db.Generation(), s.version(db.Generation()), seq, have, want)
 	}
 	return nil
@@ -189,7 +222,7 @@ type story struct {
 
 // open starts the fold as a stage configures it.
 func (s *story) open() (err error) {
-	if s.dir, err = store.OpenDir(s.path, s.options); err != nil {
+	if s.dir, err = store.OpenDir(s.path, store.Reading(s.options, s.stage.formats()...)); err != nil {
 		return err
 	}
 	if s.fold, err = runtime.NewFold(s.ctx, s.dir, s.storyteller.fold(s.stage)); err != nil {
@@ -220,8 +253,8 @@ func (s *story) tell() error {
 	if err != nil {
 		return err
 	}
-	for i := range stages {
-		s.stage = &stages[i]
+	for i := range s.stages {
+		s.stage = &s.stages[i]
 		if err := s.write(kv, uint64(3*i)); err != nil {
 			return err
 		}
@@ -315,9 +348,11 @@ func (s *story) stands(x ending, last uint64) (bool, error) {
 		state, last = runtime.StatePaused, 0
 	case x.back:
 		state = runtime.StateHeld
+	case x.refused:
+		state, last = runtime.StateStopped, 0
 	}
 	return kept && s.version(st.Generation) == x.version && (x.number == 0 || store.Number(st.Generation) == x.number) && st.State == state && st.Seq >= last &&
-		st.Build == nil && (x.back == (st.Code == runtime.CodeRolledBack)), nil
+		st.Build == nil && (x.back == (st.Code == runtime.CodeRolledBack)) && (x.refused == (st.Code == runtime.CodeFormat)), nil
 }
 
 func (s *story) configure() error {

@@ -29,7 +29,7 @@ type moment struct {
 }
 
 func (m moment) String() string {
-	return fmt.Sprintf("ahead of %s, in the stage %q (acknowledged: %v)", m.op, stages[m.stage].name, m.acknowledged)
+	return fmt.Sprintf("ahead of %s, in the stage %d (acknowledged: %v)", m.op, m.stage, m.acknowledged)
 }
 
 // judge starts the fold on what a crash left, as it was configured then. It says what is wrong with what serves at once, where
@@ -39,11 +39,11 @@ func (s *storyteller) judge(fs vfs.FS, path string, m moment, last uint64) error
 	if err := s.serves(o, path, m); err != nil {
 		return fmt.Errorf("at once: %w", err)
 	}
-	ends := stages[m.stage].ends
+	ends := s.stages[m.stage].ends
 	if m.acknowledged {
 		ends = ends[:1]
 	}
-	n := &story{storyteller: s, options: o, path: path, stage: &stages[m.stage]}
+	n := &story{storyteller: s, options: o, path: path, stage: &s.stages[m.stage]}
 	if err := n.open(); err != nil {
 		return err
 	}
@@ -63,6 +63,7 @@ func (s *storyteller) judge(fs vfs.FS, path string, m moment, last uint64) error
 // serves looks at what lies there before any start: a generation that serves, whole.
 func (s *storyteller) serves(o store.Options, path string, m moment) (err error) {
 	o.ReadOnly = true
+	o = store.Reading(o, 1, 2)
 	d, err := store.OpenDir(path, o)
 	if err != nil && m.stage == 0 {
 		return nil // there is no data directory yet
@@ -92,7 +93,7 @@ func (s *storyteller) whole(d *store.Dir, generation string) error {
 
 // tidy looks at what lies there when the fold has arrived and ended.
 func (s *storyteller) tidy(fs vfs.FS, o store.Options, path string, is ending) (err error) {
-	d, err := store.OpenDir(path, o)
+	d, err := store.OpenDir(path, store.Reading(o, 1, 2))
 	if err != nil {
 		return err
 	}
@@ -175,9 +176,15 @@ type image struct {
 // TestCrashUpgrade tells a story on a file system of which images are taken ahead of each operation that writes: what is there
 // after kill -9, and what is there after a power cut, with some or none of what was not synced. A start on each serves, and
 // arrives.
-func TestCrashUpgrade(t *testing.T) {
+func TestCrashUpgrade(t *testing.T) { crash(t, stages) }
+
+// TestCrashFormat is TestCrashUpgrade of a fold whose store's format changes.
+func TestCrashFormat(t *testing.T) { crash(t, formatStages) }
+
+func crash(t *testing.T, of []stage) {
 	rng := store.Seeded(t)
 	s, _ := newStory(t, "crash")
+	s.stages = of
 	mem := vfs.NewCrashableMem()
 	var o store.Options
 	var mu sync.Mutex
@@ -231,7 +238,7 @@ func (s *storyteller) judgeAll(t *testing.T, images []image) int64 {
 				if bad.Load() >= 20 {
 					continue // enough is known
 				}
-				if err := s.judge(i.fs, "/data", i.moment, uint64(3*len(stages))); err != nil {
+				if err := s.judge(i.fs, "/data", i.moment, uint64(3*len(s.stages))); err != nil {
 					bad.Add(1)
 					t.Errorf("%s, %v: %v", i.how, i.moment, err)
 				}

@@ -206,7 +206,7 @@ func (d *Dir) made(fold, generation string) (id Identity, err error) {
 	if err != nil {
 		return id, fmt.Errorf("%s: %w", identityFile, err)
 	}
-	text, err := was.Identity.encode()
+	text, err := was.Identity.canonical()
 	if is := generationOf(text); err == nil && (!SameIdentity(is, generation) || was.Identity.Fold != fold) {
 		err = fmt.Errorf("its %s is that of generation %s of fold %s: it was renamed or copied", identityFile, is, was.Identity.Fold)
 	}

@@ -134,7 +134,8 @@ func (k *checker) unopened(path, name, generation string, err error) {
 	case store.IsDamage(err):
 		k.coded(runtime.CodeDamaged, fmt.Sprintf("fold %s: %s: %v", name, runtime.CodeDamaged, err), mend, true)
 	default:
-		k.coded(runtime.CodeStore, fmt.Sprintf("fold %s: %s: %v", name, runtime.CodeStore, err), hint.Of(err), true)
+		code := runtime.CodeOf(err)
+		k.coded(code, fmt.Sprintf("fold %s: %s: %v", name, code, err), hint.Of(err), true)
 	}
 }
 

@@ -73,11 +73,7 @@ func (f *stored) Status() runtime.Status {
 	if db := f.Store(); db != nil {
 		return runtime.StoreStatus(db)
 	}
-	s := runtime.Status{Name: f.name, State: runtime.StateStopped, Code: runtime.CodeStore, Reason: f.err.Error(), Hint: hint.Of(f.err)}
-	if store.IsDamage(f.err) {
-		s.Code = runtime.CodeDamaged
-	}
-	return s
+	return runtime.Status{Name: f.name, State: runtime.StateStopped, Code: runtime.CodeOf(f.err), Reason: f.err.Error(), Hint: hint.Of(f.err)}
 }
 
 func (f *stored) close() error {

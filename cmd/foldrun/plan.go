@@ -139,6 +139,7 @@ type foldPlan struct {
 	Reads    string         `json:"reads,omitempty"`              // what a build is made of: "stream", "kept records"
 
 	act      runtime.Act
+	mend     string    // of why
 	until    time.Time // of the way back
 	old, new abi.Manifest
 	built    store.Built
@@ -188,7 +189,7 @@ func (p *planner) fold(ctx context.Context, fc config.Fold) (f foldPlan, err err
 	f = foldPlan{Fold: fc.Name, Act: string(x.Act), Current: x.Current, Next: x.Will, Paused: x.Paused, Changes: append([]store.Change{}, x.Changes...),
 		GivesUp: givesUp(&x), Renamed: p.renamed(&x), act: x.Act, until: x.Previous.Until, old: x.Old, new: x.New, built: x.Built}
 	if x.Why != nil {
-		f.Why = x.Why.Error()
+		f.Why, f.mend = x.Why.Error(), hint.Of(x.Why)
 	}
 	o := foldOptions(p.config, fc, link{}, nil)
 	f.Policies = policyChanges(p.runs[fc.Name].Policies, o.Policies())
@@ -198,7 +199,7 @@ func (p *planner) fold(ctx context.Context, fc config.Fold) (f foldPlan, err err
 	if free, known := freeDisk(existing(p.config.DataDir)); known {
 		f.Free = &free
 	}
-	if x.Act != runtime.ActReturn && x.Act != runtime.ActRolledBack {
+	if x.Act != runtime.ActReturn && x.Act != runtime.ActRolledBack && x.Act != runtime.ActRefuse {
 		p.cost(ctx, fc, &x, &f)
 	}
 	return f, nil

@@ -57,6 +57,8 @@ func (f *foldPlan) acts() string {
 		return fmt.Sprintf("wait: upgrade = \"manual\": generation %s goes on serving until foldrun apply %s has %s built", f.Current, f.Fold, f.Next)
 	case runtime.ActRolledBack:
 		return fmt.Sprintf("stay rolled back: generation %s goes on serving until foldrun apply %s, or another configuration", f.Current, f.Fold)
+	case runtime.ActRefuse:
+		return fmt.Sprintf("refuse: the fold stops, no read is answered, and nothing is changed: %s; %s", f.Why, f.mend)
 	case runtime.ActStop:
 		return fmt.Sprintf("hold: on_evict = \"keep\": generation %s goes on serving; foldrun resume %s --accept-loss has %s built, without the rows of what the stream holds no more",
 			f.Current, f.Fold, f.Next)
@@ -66,7 +68,8 @@ func (f *foldPlan) acts() string {
 
 // costs says about how long a build takes and how much disk.
 func (f *foldPlan) costs() (lines []string) {
-	if f.act == runtime.ActNothing || f.act == runtime.ActAdopt || f.act == runtime.ActReturn || f.act == runtime.ActRolledBack {
+	switch f.act {
+	case runtime.ActNothing, runtime.ActAdopt, runtime.ActReturn, runtime.ActRolledBack, runtime.ActRefuse:
 		return nil
 	}
 	if f.Reads == readsKept {

@@ -56,12 +56,9 @@ func FaultOf(err error, db *store.DB) *Fault {
 	case errors.Is(err, store.ErrClosed):
 		return closing()
 	}
-	f = &Fault{Status: http.StatusServiceUnavailable, Code: runtime.CodeStore, Message: err.Error(), Hint: hint.Of(err), Err: err}
-	if store.IsDamage(err) {
-		f.Code = runtime.CodeDamaged
-		if f.Hint == "" && db != nil {
-			f.Hint = db.RebuildHint()
-		}
+	f = &Fault{Status: http.StatusServiceUnavailable, Code: runtime.CodeOf(err), Message: err.Error(), Hint: hint.Of(err), Err: err}
+	if f.Code == runtime.CodeDamaged && f.Hint == "" && db != nil {
+		f.Hint = db.RebuildHint()
 	}
 	return f
 }
