@@ -213,6 +213,7 @@ func TestCluster(t *testing.T) {
 
 	src, err := Open(t.Context(), connect(t, c.urls("")), Options{Bucket: "b"})
 	check(t, err)
+	src.pace.api = 2 * time.Second // what a server was asked as it went away it never answers
 	seen, written, pipe := new(witness), &writer{js: c.js}, NewPipe(3)
 	reading, stopReading := context.WithCancel(t.Context())
 	writing, stopWriting := context.WithCancel(t.Context())

@@ -51,18 +51,15 @@ func TestConsumerDeleted(t *testing.T) {
 	s := newSite(t)
 	s.log("e.>")
 	s.put("e.1", "")
-	f := follow(t, open(t, s.nc, Options{Stream: "E"}), store.Position{}, NewPipe(3))
+	f := follow(t, open(t, s.nc, Options{Stream: "E", Heartbeat: mute}), store.Position{}, NewPipe(3))
 	f.until(1)
-	names := s.consumers("E")
-	check(t, s.js.DeleteConsumer(t.Context(), "E", names[0]))
+	s.deleteConsumers("E")
 	last := s.put("e.2", "")
 	f.until(last)
 	f.stop()
 	f.each(last)
 	f.reset("consumer_deleted")
-	if got := s.consumers("E"); len(got) != 0 {
-		t.Errorf("consumers left: %v", got)
-	}
+	s.fewConsumers("E", 0)
 }
 
 func TestServerRestart(t *testing.T) {
@@ -80,9 +77,7 @@ func TestServerRestart(t *testing.T) {
 			t.Fatalf("update %d has seq %d", i, u.seq)
 		}
 	}
-	if got := s.consumers("E"); len(got) != 0 {
-		t.Errorf("consumers left: %v", got)
-	}
+	s.fewConsumers("E", 0)
 }
 
 func TestCut(t *testing.T) {
@@ -129,7 +124,7 @@ func TestGap(t *testing.T) {
 	p, nc := proxied(t, s)
 	s.publish("e", 10, 1000, 10)
 	p.Swallow(3)
-	f := follow(t, open(t, nc, Options{Stream: "E"}), store.Position{}, NewPipe(3))
+	f := follow(t, open(t, nc, Options{Stream: "E", Heartbeat: mute}), store.Position{}, NewPipe(3))
 	f.until(1000)
 	f.stop()
 	f.each(1000)
@@ -196,12 +191,12 @@ func TestDomain(t *testing.T) {
 	f.stopped(CodeRefused)
 }
 
-// Run ends what it started: goroutines, subscriptions, consumers.
+// Run ends what it started: goroutines, subscriptions, consumers. It waits for the end of its last consumer, here its only one.
 func TestNothingLeft(t *testing.T) {
 	s := newSite(t)
 	s.log("e.>")
 	s.put("e.1", "")
-	src := open(t, s.nc, Options{Stream: "E"})
+	src := open(t, s.nc, Options{Stream: "E", Heartbeat: mute})
 	before := s.nc.NumSubscriptions()
 	for range 20 {
 		ctx, cancel := context.WithCancel(t.Context())

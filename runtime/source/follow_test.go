@@ -44,9 +44,7 @@ func TestLoadAndResume(t *testing.T) {
 	if len(f.seen) != 10 || f.seen[0].seq != 3001 {
 		t.Errorf("the second run delivered %v", f.seen)
 	}
-	if got := s.consumers("KV_b"); len(got) != 0 {
-		t.Errorf("consumers left: %v", got)
-	}
+	s.fewConsumers("KV_b", 0)
 }
 
 // While nothing is in flight, each update is a batch.
@@ -75,7 +73,8 @@ func TestLive(t *testing.T) {
 func TestBatchFillsWhileOneIsInFlight(t *testing.T) {
 	s := newSite(t)
 	s.bucket(jetstream.KeyValueConfig{Bucket: "b"})
-	f := follow(t, open(t, s.nc, Options{Bucket: "b", BatchRecords: 50}), store.Position{}, NewPipe(3))
+	// the end of a session would hand on a batch that is not full
+	f := follow(t, open(t, s.nc, Options{Bucket: "b", BatchRecords: 50, Heartbeat: mute}), store.Position{}, NewPipe(3))
 	s.put("$KV.b.first", "")
 	first, free := f.next()
 	for first.Len() == 0 {
@@ -118,17 +117,26 @@ func TestOps(t *testing.T) {
 	check(t, err)
 	f := follow(t, open(t, s.nc, Options{Bucket: "b"}), store.Position{}, NewPipe(3))
 	f.until(8)
-	_, err = kv.Create(ctx, "ttl", []byte("x"), jetstream.KeyTTL(time.Second))
-	check(t, err)
-	f.until(10) // the last is the marker that the server leaves
+	published := slices.Clone(f.seen)
+	// The server leaves a marker of what expires, which expires as soon: a busy machine may be too late for it, and then there is another.
+	var got, left seen
+	for late := time.Now().Add(patience); got != left || left.seq == 0; {
+		if time.Now().After(late) {
+			t.Fatalf("got %v, want %v", got, left)
+		}
+		key := fmt.Sprint("ttl", f.pos.Seq)
+		put, err := kv.Create(ctx, key, []byte("x"), jetstream.KeyTTL(time.Second))
+		check(t, err)
+		f.until(put + 1)
+		got, left = f.seen[len(f.seen)-1], seen{put + 1, key, "", abi.OpPurge}
+	}
 	f.stop()
 	want := []seen{
 		{1, "a.b", "1", abi.OpPut}, {2, "a.b", "2", abi.OpPut}, {3, "a.b", "3", abi.OpPut}, {4, "a.b", "", abi.OpDelete},
 		{6, "p", "", abi.OpPurge}, {7, "m", "", abi.OpDelete}, {8, "odd", "", abi.OpDelete},
-		{9, "ttl", "x", abi.OpPut}, {10, "ttl", "", abi.OpPurge},
 	}
-	if !reflect.DeepEqual(f.seen, want) {
-		t.Errorf("got  %v\nwant %v", f.seen, want)
+	if !reflect.DeepEqual(published, want) {
+		t.Errorf("got  %v\nwant %v", published, want)
 	}
 }
 
@@ -239,7 +247,7 @@ func TestBackpressure(t *testing.T) {
 	s.log("e.>")
 	const total, batch, pull = 20000, 500, 1000
 	s.publish("e", 7, total, 100)
-	f := follow(t, open(t, s.nc, Options{Stream: "E", BatchRecords: batch, PullMessages: pull}), store.Position{}, NewPipe(3))
+	f := follow(t, open(t, s.nc, Options{Stream: "E", BatchRecords: batch, PullMessages: pull, Heartbeat: mute}), store.Position{}, NewPipe(3))
 	var frees []func()
 	for range 3 {
 		_, free := f.next()

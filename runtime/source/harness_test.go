@@ -25,6 +25,12 @@ import (
 // patience is how long a test waits for an event before it fails.
 const patience = 30 * time.Second
 
+// mute is a heartbeat that no test lives to hear: where a busy machine is not to be taken for silence, which ends a session.
+const mute = 10 * patience
+
+// A busy machine's answer is no lost one. Where answers are lost, a test says how long it takes to notice.
+func init() { defaultPace.api = patience }
+
 // A site is a server that can be stopped and started again in the same place.
 type site struct {
 	t      testing.TB
@@ -128,12 +134,13 @@ func (s *site) publish(subject string, keys, n, size int) {
 }
 
 // put stores a value and returns its seq. It tries again until the server, which may just have come back, says that it
-// did: a value whose acknowledgement is lost is stored twice.
+// did: a value whose acknowledgement is lost is stored once all the same.
 func (s *site) put(subject, value string) uint64 {
 	s.t.Helper()
+	id := nats.NewInbox()
 	for deadline := time.Now().Add(patience); ; {
 		ctx, cancel := context.WithTimeout(s.t.Context(), time.Second)
-		ack, err := s.js.Publish(ctx, subject, []byte(value), jetstream.WithRetryAttempts(0))
+		ack, err := s.js.Publish(ctx, subject, []byte(value), jetstream.WithMsgID(id), jetstream.WithRetryAttempts(0))
 		cancel()
 		if err == nil {
 			return ack.Sequence
@@ -153,6 +160,33 @@ func (s *site) consumers(stream string) []string {
 		names = append(names, name)
 	}
 	return names
+}
+
+// fewConsumers waits until a stream has no more than so many: who ended a session asked for the deletion of its consumer, and
+// waits for that of the last one alone. No consumer is gone by itself within a test's patience.
+func (s *site) fewConsumers(stream string, most int) {
+	s.t.Helper()
+	eventually(s.t, func() error {
+		if names := s.consumers(stream); len(names) > most {
+			return fmt.Errorf("consumers at the server: %v", names)
+		}
+		return nil
+	})
+}
+
+// deleteConsumers deletes those of a stream, as soon as there is one. The session of one that is listed may end meanwhile.
+func (s *site) deleteConsumers(stream string) {
+	s.t.Helper()
+	eventually(s.t, func() error {
+		err := errors.New("there is no consumer to delete")
+		for _, name := range s.consumers(stream) {
+			if failed := s.js.DeleteConsumer(s.t.Context(), stream, name); !errors.Is(failed, jetstream.ErrConsumerNotFound) {
+				check(s.t, failed)
+				err = nil
+			}
+		}
+		return err
+	})
 }
 
 // delivered waits until the one consumer of a stream has sent on all that the stream holds.

@@ -12,9 +12,6 @@ import (
 	"github.com/foldrun/foldrun/store"
 )
 
-// mute is a heartbeat that no test lives to hear.
-const mute = 10 * patience
-
 // reach commits batches until the position has reached seq, and nudges for as long as it has not.
 func (f *fold) reach(seq uint64) {
 	f.t.Helper()
@@ -100,7 +97,7 @@ func TestNudgeAcrossSessions(t *testing.T) {
 	f := follow(t, open(t, s.nc, Options{Bucket: "b", Heartbeat: mute}), store.Position{}, NewPipe(3))
 	f.await(f.source.Nudge())
 	for range 5 {
-		check(t, s.js.DeleteConsumer(t.Context(), "KV_b", s.consumers("KV_b")[0]))
+		s.deleteConsumers("KV_b")
 		p := f.source.Nudge()
 		f.await(p)
 		if p.Created() != f.source.Status().Created.UnixNano() {

@@ -1,7 +1,6 @@
 package source
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -51,11 +50,7 @@ func TestRecoveries(t *testing.T) {
 		reason string // of a session's end, one of several; "": it may have none
 		harm   func(r *recovery)
 	}{
-		{"consumer deleted", "consumer_deleted no_responders", func(r *recovery) {
-			for _, name := range r.consumers("E") {
-				check(r.t, r.js.DeleteConsumer(r.t.Context(), "E", name))
-			}
-		}},
+		{"consumer deleted", "consumer_deleted no_responders", func(r *recovery) { r.deleteConsumers("E") }},
 		{"server stopped and started", "", func(r *recovery) {
 			r.server.Stop()
 			r.start()
@@ -93,14 +88,11 @@ func TestRecoveries(t *testing.T) {
 			}
 			p.Slow(0)
 			r.fold.until(total)
-			last := s.put("e.last", "")
-			r.fold.until(last)
-			eventually(t, func() error { return fewConsumers(s, 1) })
+			r.fold.until(s.put("e.last", ""))
+			s.fewConsumers("E", 1)
 			r.fold.stop()
-			eventually(t, func() error { return fewConsumers(s, 0) })
-			if last == total+1 { // else its acknowledgement was lost, and it is there twice
-				r.fold.each(last)
-			}
+			s.fewConsumers("E", 0)
+			r.fold.each(total + 1)
 			resets := src.Status().Resets
 			if x.reason != "" && !slices.ContainsFunc(strings.Fields(x.reason), func(reason string) bool { return resets[reason] > 0 }) {
 				t.Errorf("sessions ended by %v, none by %s", resets, x.reason)
@@ -110,21 +102,13 @@ func TestRecoveries(t *testing.T) {
 	}
 }
 
-func fewConsumers(s *site, most int) error {
-	if names := s.consumers("E"); len(names) > most {
-		return fmt.Errorf("consumers at the server: %v", names)
-	}
-	return nil
-}
-
 // A server that says nothing is seen: the source does not claim to read, nor that it has read everything, until it does
 // again.
 func TestSilence(t *testing.T) {
 	s := newSite(t)
 	s.log("e.>")
 	p, nc := proxied(t, s)
-	src := open(t, nc, Options{Stream: "E", Refresh: 50 * time.Millisecond})
-	src.pace.api = 200 * time.Millisecond
+	src := open(t, nc, Options{Stream: "E", Refresh: 50 * time.Millisecond}) // no request times out: it does not connect anew
 	f := follow(t, src, store.Position{}, NewPipe(3))
 	f.until(s.put("e.1", ""))
 	reads := func(after time.Time) func() bool {

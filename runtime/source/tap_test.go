@@ -284,7 +284,7 @@ func TestTapOfSession(t *testing.T) {
 	t.Cleanup(plain.Close)
 	read := func(nc *nats.Conn, stream string, last uint64, past bool) {
 		t.Helper()
-		f := follow(t, open(t, nc, Options{Stream: stream}), store.Position{}, NewPipe(3))
+		f := follow(t, open(t, nc, Options{Stream: stream, Heartbeat: mute}), store.Position{}, NewPipe(3))
 		f.until(last)
 		known := false
 		if tap := journalOf(nc).wire.now.Load(); tap != nil {
