@@ -39,7 +39,7 @@ func TestList(t *testing.T) {
 	p, nc := proxied(t, s)
 	s.publish("e.in", 10, 12_000, 10)
 	s.publish("e.out", 1, 10, 10)
-	src := open(t, nc, Options{Stream: "E", Filter: "e.in.*", BatchRecords: 1000})
+	src := open(t, nc, Options{Stream: "E", Filter: "e.in.*", BatchRecords: 1000, Heartbeat: 500 * time.Millisecond}) // a busy machine is not silence
 	for _, fault := range []string{"none", "gap", "tail", "consumer deleted", "cut"} {
 		t.Run(fault, func(t *testing.T) {
 			done := false
@@ -95,7 +95,7 @@ func TestLatest(t *testing.T) {
 	s.publish("e.out", 1, 10, 10)
 	for _, fault := range []string{"none", "gap", "cut"} {
 		t.Run(fault, func(t *testing.T) {
-			src := open(t, nc, Options{Stream: "E", Filter: "e.in.*", BatchRecords: 100})
+			src := open(t, nc, Options{Stream: "E", Filter: "e.in.*", BatchRecords: 100, Heartbeat: time.Second}) // a busy machine is not silence
 			b, done, want := new(Batch), fault == "none", uint64(2001)
 			check(t, src.list(t.Context(), &listing{upTo: 8010, batch: b, latest: true, f: func() error {
 				for i := range b.Records {
