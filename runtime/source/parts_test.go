@@ -2,6 +2,7 @@ package source
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -188,10 +189,13 @@ func TestMessageAllocations(t *testing.T) {
 	r, sess, m, replies := newChurn(t, 40_000)
 	churn(t, r, sess, m, replies[:20_000]) // the slabs grow
 	replies = replies[20_000:]
-	per := testing.AllocsPerRun(9, func() {
-		churn(t, r, sess, m, replies[:2000])
-		replies = replies[2000:]
-	})
+	per := math.Inf(1) // what else the process does allocates too: not always
+	for range 5 {
+		per = min(per, testing.AllocsPerRun(1, func() {
+			churn(t, r, sess, m, replies[:2000])
+			replies = replies[2000:]
+		}))
+	}
 	if per/2000 > 0.01 {
 		t.Errorf("%v allocations for 2000 messages", per)
 	}
