@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"testing"
 	"time"
@@ -149,16 +150,13 @@ func TestSweepWhileItMoves(t *testing.T) {
 func TestMaxAgeRaised(t *testing.T) {
 	for _, off := range []bool{false, true} {
 		t.Run(fmt.Sprint("guard off ", off), func(t *testing.T) {
-			k := newSite(t).newKeeper(jetstream.StreamConfig{Name: "E", MaxAge: 2 * time.Second, Duplicates: 100 * time.Millisecond})
-			refresh := k.opt.Source.Refresh
-			k.opt.Source.Refresh = time.Hour
-			k.off = guards{guardRaised: off, guardHorizon: true}
+			k := newSite(t).newKeeper(jetstream.StreamConfig{Name: "E", MaxAge: time.Second, AllowMsgTTL: true, Duplicates: 100 * time.Millisecond})
+			k.off = guards{guardRaised: off, guardHorizon: true, guardTTL: true}
 			k.run()
-			k.r.await("reading", func(st Status) bool { return st.CaughtUp })
-			k.change(func(c *jetstream.StreamConfig) { c.MaxAge = time.Hour }) // and the server ends nothing, however late the fold is
-			k.r.reach(k.keys("a", "b"))
+			k.say("a", "V", "Nats-TTL", "never") // the server keeps what the fold ends, which is to take no notice of this
+			k.r.reach(k.say("b", "V", "Nats-TTL", "never"))
 			k.r.await("the end of the rows", func(Status) bool { return len(k.standing()) == 0 })
-			k.away(func() { k.opt.Source.Refresh = refresh })
+			k.away(func() { k.change(func(c *jetstream.StreamConfig) { c.MaxAge = time.Hour }) })
 			if !off {
 				k.agree(2)
 			} else if k.agrees(2, 3*time.Second) {
@@ -207,7 +205,8 @@ func TestSweepOfNothing(t *testing.T) {
 // TestSweepAfterRestart stops a fold whose last sweep was a while ago: the next one does not wait for a whole interval.
 func TestSweepAfterRestart(t *testing.T) {
 	k := newSite(t).newKeeper(jetstream.StreamConfig{Name: "E", MaxMsgsPerSubject: 1})
-	k.opt.SweepEvery = 24 * time.Hour
+	k.off, k.opt.SweepEvery = maps.Clone(noSweeps), 24*time.Hour
+	delete(k.off, guardEvery)
 	k.run()
 	k.r.reach(k.keys("a"))
 	b := store.NewBatch(k.r.Store().Indexes())
@@ -219,14 +218,14 @@ func TestSweepAfterRestart(t *testing.T) {
 		check(t, db.Close())
 		check(t, dir.Close())
 	})
-	k.r.await("a sweep", func(st Status) bool { return st.Sweep != nil && st.Sweep.Reason == SweepEvery })
+	k.r.await("a sweep", func(st Status) bool { return st.Sweep != nil && st.Sweep.Reason == SweepEvery && st.Sweep.Error == "" })
 	if ago := time.Since(time.Unix(0, k.r.Store().State().Swept)); ago < 0 || ago > time.Hour {
 		t.Errorf("swept %s ago", ago)
 	}
 	k.away(func() {})
-	k.r.sweep(false)
-	if n := k.r.Status().Counts.Sweeps; n != 1 {
-		t.Errorf("%d sweeps after another restart", n)
+	k.r.sweep(false) // it follows
+	if due := k.r.following().next(); due < 20*time.Hour {
+		t.Errorf("after another restart the next sweep is due in %s", due)
 	}
 	k.halt()
 }

@@ -134,9 +134,9 @@ func (s *sweeper) run(ctx context.Context) {
 	every := time.NewTimer(s.next())
 	defer every.Stop()
 	for ctx.Err() == nil {
-		requests := s.requests
+		requests, due := s.requests, every.C
 		if !s.proved() {
-			requests = nil // the leader is heard once it is
+			requests, due = nil, nil // the leader is heard once it is
 		}
 		select {
 		case <-ctx.Done():
@@ -149,7 +149,7 @@ func (s *sweeper) run(ctx context.Context) {
 					s.owed = reason
 				}
 			}
-		case <-every.C:
+		case <-due:
 			if s.proved() && !s.fold.guards.off(guardEvery) {
 				s.sweep(ctx, SweepEvery, true)
 			}
