@@ -57,8 +57,8 @@ func TestBrokenFollows(t *testing.T) {
 	f := Broken(dir, o, refused)
 	stop := daemon(t, dir, f)
 	last := s.put(kv, "l", []byte("ax=2"))
-	awaitStatus(t, f, func(st Status) bool { return st.Seq >= last })
-	if st := f.Status(); st.State != StateHeld || st.Code != CodeUntrusted || st.Hint != "sign it" || st.Generation != first || st.Indexes[0].Rows != 2 {
+	awaitStatus(t, f, func(st Status) bool { return st.Seq >= last && st.State == StateHeld })
+	if st := f.Status(); st.Code != CodeUntrusted || st.Hint != "sign it" || st.Generation != first || st.Indexes[0].Rows != 2 {
 		t.Errorf("while it is refused: %+v", st)
 	}
 	if err := f.Pause(t.Context()); !errors.Is(err, refused) {

@@ -34,7 +34,7 @@ func (s *site) settle(path string, o FoldOptions, look func(*runner)) {
 // rows returns "key source value" of each row of an index.
 func (r *runner) rows(index int, q store.Range) (all []string) {
 	r.t.Helper()
-	v := must(r.Store().View())(r.t)
+	v := r.view()
 	defer v.Close()
 	check(r.t, v.Scan(index, q, func(row store.Row) bool {
 		all = append(all, fmt.Sprintf("%q %q %.20q", row.Key, row.Source, row.Value))
@@ -46,7 +46,7 @@ func (r *runner) rows(index int, q store.Range) (all []string) {
 // held returns "source code message" of each source key in quarantine.
 func (r *runner) held() (all []string) {
 	r.t.Helper()
-	v := must(r.Store().View())(r.t)
+	v := r.view()
 	defer v.Close()
 	check(r.t, v.Quarantine(nil, func(q store.Quarantined) bool {
 		all = append(all, fmt.Sprintf("%s: %s: %s", q.Source, q.Code, q.Message))
@@ -132,6 +132,7 @@ func TestEdgeManyEntries(t *testing.T) {
 	})
 	s.put(kv, "many", []byte("N9999")) // one row is retracted, the others are not written again
 	s.settle(path, raised, func(r *runner) {
+		r.await("count of it", func(st Status) bool { return st.Counts.Batches > 0 }) // which follows on the commit
 		if c := r.Status().Counts; c.Written != 0 || c.Retracted != 1 || c.Unchanged != 9999 {
 			t.Errorf("%d rows written, %d retracted, %d unchanged", c.Written, c.Retracted, c.Unchanged)
 		}

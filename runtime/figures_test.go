@@ -24,6 +24,14 @@ func TestFigures(t *testing.T) {
 		c.fine(c.put(fmt.Sprint("k", i), "ax=1"))
 	}
 	c.fine(c.put("bad", "T"))
+	counted := func(updates, fuel uint64) { // which follows on the commit, and on what workers did for it
+		t.Helper()
+		eventually(t, "count of all", func() bool {
+			x := c.Figures()
+			return c.Status().Counts.Updates == updates && x.Fuel.count() == fuel && x.Failed["trap"] == updates/21 && x.Frames > 20
+		})
+	}
+	counted(21, 20)
 	x := c.Figures()
 	st := c.Status()
 	if n := x.Commit.count(); n != st.Counts.Batches || x.Pull.count() == 0 || x.Transform.count() == 0 || x.Commit.Sum <= 0 {
@@ -44,6 +52,10 @@ func TestFigures(t *testing.T) {
 	first := st.Generation
 	check(t, c.Rebuild(t.Context()))
 	c.await("a switch", func(st Status) bool { return st.Generation != first })
+	counted(2*21, 2*20)
+	eventually(t, "end of what was replaced", func() bool { // CURRENT and what serves are left
+		return len(must(os.ReadDir(filepath.Join(c.path, "folds", "f")))(t)) == 2
+	})
 	y := c.Figures()
 	if y.Commit.count() <= x.Commit.count() || y.Fuel.count() != 2*x.Fuel.count() || y.Failed["trap"] != 2 || y.Serving.Views != 0 {
 		t.Errorf("after the switch %+v, before it %+v", y, x)

@@ -32,6 +32,7 @@ func TestKeepLastGood(t *testing.T) {
 	}
 	rows(`"x" "a" "1"`, `"y" "b" "2"`, `"z" "c" "3"`)
 	equal(t, "the latest", c.rows(1, store.Range{}), `"x" "c" "c"`)
+	c.await("count of all five", func(st Status) bool { return st.Counts.Updates == 5 }) // which follows on the commit
 	if st := c.Status(); st.Kept != 2 || st.Quarantined != 2 || st.Held == 0 || st.Allowed != 100 || st.Counts.Failed != 2 {
 		t.Errorf("%+v", st)
 	}
@@ -41,6 +42,7 @@ func TestKeepLastGood(t *testing.T) {
 	rows(`"x" "a" "1"`, `"y" "b" "2"`, `"z" "c" "3"`)
 	c.fine(c.put("a", "ax=1;aw=4")) // one row of three is unchanged
 	rows(`"w" "a" "4"`, `"x" "a" "1"`, `"y" "b" "2"`, `"z" "c" "3"`)
+	c.await("count of both", func(st Status) bool { return st.Counts.Updates == 2 })
 	if n := c.Status().Counts; n.Unchanged != 1 || n.Written != 1 || n.Retracted != 1 {
 		t.Errorf("%+v", n)
 	}
@@ -126,7 +128,8 @@ func TestErrorBudget(t *testing.T) {
 	}
 	c.put("a", "ax=1")
 	c.fine(c.put("b", "ax=1"))
-	if st := c.Status(); st.Lifted || st.Quarantined != 2 {
+	c.await("the end of the acceptance", func(st Status) bool { return !st.Lifted }) // which follows on the commit
+	if st := c.Status(); st.Quarantined != 2 {
 		t.Errorf("within the budget again: %+v", st)
 	}
 	c.put("b", "T")

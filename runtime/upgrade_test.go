@@ -30,13 +30,16 @@ func TestOldFollows(t *testing.T) {
 				f := must(NewFold(t.Context(), dir, o))(t)
 				f.builds <- struct{}{} // another fold builds
 				r = run(t, dir, f)
-				r.reach(s.put(kv, fmt.Sprint("l", i), []byte("bx=2")))
-				st := r.Status()
 				state := StateRebuilding
 				if by == UpgradeManual {
 					state = StateHeld
 				}
-				if st.Generation != first || st.State != state || st.Code != CodeIdentity || st.Module != "model" || !strings.Contains(st.Reason, "indexes differ") {
+				last := s.put(kv, fmt.Sprint("l", i), []byte("bx=2"))
+				r.await("what waits", func(st Status) bool {
+					return st.Seq >= last && st.State == state && (st.Build == nil) == (by == UpgradeManual)
+				})
+				st := r.Status()
+				if st.Generation != first || st.Code != CodeIdentity || st.Module != "model" || !strings.Contains(st.Reason, "indexes differ") {
 					t.Errorf("before the upgrade: %+v", st)
 				}
 				if b := st.Build; by == UpgradeAuto && (b == nil || b.State != StateQueued || !strings.Contains(b.Reason, "waits for its turn")) {
