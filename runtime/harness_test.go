@@ -73,17 +73,25 @@ func newSite(t testing.TB) *site {
 	return s
 }
 
-// again starts the server. The system may have given its port to a connection meanwhile, of whatever else runs: then it waits for
-// the end of that.
+// portTaken says whether a server did not start since something else has its port.
+func portTaken(err error) bool {
+	return err != nil && strings.Contains(err.Error(), "address already in use")
+}
+
+// again starts the server, and waits for the client if there is one. The system may have given its port to a connection meanwhile, of
+// whatever else runs: then it waits for the end of that.
 func (s *site) again() {
 	s.t.Helper()
 	var err error
 	eventually(s.t, "port that the server had", func() bool {
 		s.Server, err = embedded.Start(embedded.Options{StoreDir: s.dir, Port: s.port})
-		return err == nil || !strings.Contains(err.Error(), "address already in use")
+		return !portTaken(err)
 	})
 	check(s.t, err)
 	s.port = must(strconv.Atoi(must(url.Parse(s.URL()))(s.t).Port()))(s.t)
+	if s.nc != nil {
+		eventually(s.t, "client", func() bool { return s.nc.IsConnected() && s.nc.FlushTimeout(patience) == nil })
+	}
 }
 
 func (s *site) bucket(name string, history uint8) jetstream.KeyValue {
@@ -134,10 +142,11 @@ func openDir(t testing.TB, path string, o store.Options) *store.Dir {
 	return must(store.OpenDir(path, o))(t)
 }
 
-// modelFold returns the options of a fold of the model module: index a gives all claimants, b the latest.
+// modelFold returns the options of a fold of the model module: index a gives all claimants, b the latest. Its clock stands at the
+// last message, however long the stream is idle.
 func (s *site) modelFold(bucket string) FoldOptions {
 	return FoldOptions{
-		Name: "f", Conn: s.nc, Source: source.Options{Bucket: bucket}, Wasm: testModule(s.t, "model"),
+		Name: "f", Conn: s.nc, Source: source.Options{Bucket: bucket, ClockSlack: time.Hour}, Wasm: testModule(s.t, "model"),
 		Module: plugin.Options{}, Collisions: map[string]store.Collisions{"b": store.Latest},
 	}
 }
@@ -200,6 +209,22 @@ func (r *runner) await(what string, ok func(Status) bool) {
 func (r *runner) reach(seq uint64) {
 	r.t.Helper()
 	r.await(fmt.Sprintf("seq %d", seq), func(s Status) bool { return s.Seq >= seq })
+}
+
+// view opens a view of what serves: of the one that replaces it, where that was closed just now.
+func (r *runner) view() (v *store.View) {
+	r.t.Helper()
+	var err error
+	eventually(r.t, "store that is open", func() bool {
+		db := r.Store()
+		if db == nil {
+			return false
+		}
+		v, err = db.View()
+		return !errors.Is(err, store.ErrClosed)
+	})
+	check(r.t, err)
+	return v
 }
 
 // sweep sweeps, once the fold follows its source.

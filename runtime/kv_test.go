@@ -74,7 +74,7 @@ func (r *runner) table() map[string]string {
 	if r.Store() == nil {
 		return all
 	}
-	v := must(r.Store().View())(r.t)
+	v := r.view()
 	defer v.Close()
 	check(r.t, v.Scan(0, store.Range{}, func(row store.Row) bool {
 		if string(row.Key) != string(row.Source) {

@@ -141,11 +141,10 @@ func (k *keeper) retained() map[string]string {
 func (k *keeper) standing() map[string]string {
 	k.t.Helper()
 	all := map[string]string{}
-	db := k.r.Store()
-	if db == nil {
+	if k.r.Store() == nil {
 		return map[string]string{"": "there is no store yet"}
 	}
-	v := must(db.View())(k.t)
+	v := k.r.view()
 	defer v.Close()
 	check(k.t, v.Scan(0, store.Range{}, func(row store.Row) bool {
 		all[string(row.Source)] = string(row.Value)
@@ -158,7 +157,7 @@ func (k *keeper) standing() map[string]string {
 // moves, and now and then, because the server removes without a word.
 func (k *keeper) agree(n int) {
 	k.t.Helper()
-	if !k.agrees(n, patience/3) {
+	if !k.agrees(n, patience) {
 		k.t.Fatalf("the stream retains %q, the rows are %q; %+v", k.retained(), k.standing(), k.r.Status())
 	}
 }
@@ -187,7 +186,7 @@ func (k *keeper) agrees(n int, within time.Duration) bool {
 
 // sweptFor reports whether the last sweep was made for a reason. The report comes after the rows that the sweep mended.
 func (k *keeper) sweptFor(reason string) bool {
-	late := time.NewTimer(patience / 3)
+	late := time.NewTimer(patience)
 	defer late.Stop()
 	again := time.NewTicker(20 * time.Millisecond)
 	defer again.Stop()
