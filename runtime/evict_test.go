@@ -105,7 +105,7 @@ func (x *eviction) try(k *keeper, away bool) {
 // TestDeleteBesideKeep deletes what was written, in each way: that no eviction explains goes all the same.
 func TestDeleteBesideKeep(t *testing.T) {
 	k := newSite(t).newKeeper(jetstream.StreamConfig{Name: "KV_B", MaxAge: time.Hour})
-	k.opt.OnEvict = "keep"
+	k.opt.OnEvict, k.off = "keep", noSweeps // but those that are asked for
 	k.run()
 	k.keys("a", "b", "c", "d", "e", "f")
 	check(k.t, k.kv().Delete(t.Context(), "a"))

@@ -21,12 +21,12 @@ func TestStale(t *testing.T) {
 	s.Stop()
 	away := func() bool { st := r.Status(); return st.Code != "" && st.Stale && st.Ready && st.BehindSince != "" }
 	eventually(t, "staleness", away)
-	since := r.Status().BehindSince
+	since := r.Status().HeldAt
 	r.stop()
 	r = start(t, path, store.Options{}, o)
 	eventually(t, "staleness after a restart", away)
-	if is := r.Status().BehindSince; is > since {
-		t.Errorf("behind since %s, and since %s before the restart", is, since)
+	if is := r.Status().HeldAt; is > since {
+		t.Errorf("behind since %s, and since %s before the restart", rfc3339(is), rfc3339(since))
 	}
 	r.stop()
 	o.Staleness = time.Hour
