@@ -1,6 +1,8 @@
 package embedded
 
 import (
+	"fmt"
+	"math/rand/v2"
 	"net"
 	"strings"
 	"testing"
@@ -20,7 +22,7 @@ func TestStart(t *testing.T) {
 	if err := s.Health(); err == nil {
 		t.Error("a server that has ended is healthy")
 	}
-	if s, err = Start(Options{StoreDir: dir, LameDuck: time.Second}); err != nil {
+	if s, err = Start(Options{StoreDir: dir, Port: spare(t), LameDuck: time.Second}); err != nil {
 		t.Fatalf("second start: %v", err)
 	}
 	if err := s.Health(); err != nil {
@@ -30,6 +32,18 @@ func TestStart(t *testing.T) {
 	if c, err := net.Dial("tcp", strings.TrimPrefix(s.URL(), "nats://")); err == nil {
 		c.Close()
 		t.Error("a server that has ended listens")
+	}
+}
+
+// spare returns a port that nobody listens on, of those that systems do not give away by themselves: nobody else has it soon.
+func spare(t *testing.T) int {
+	t.Helper()
+	for {
+		port := 10_000 + rand.IntN(20_000)
+		if l, err := net.Listen("tcp", fmt.Sprint("127.0.0.1:", port)); err == nil {
+			l.Close()
+			return port
+		}
 	}
 }
 

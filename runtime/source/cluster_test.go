@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -34,7 +33,10 @@ type cluster struct {
 func newCluster(t testing.TB) *cluster {
 	t.Helper()
 	c := &cluster{t: t, dir: t.TempDir()}
-	routes := c.reserve()
+	var routes [3]int
+	for i := range c.nodes {
+		c.ports[i], routes[i] = spare(t), spare(t)
+	}
 	for i := range c.nodes {
 		c.configure(i, routes)
 	}
@@ -61,21 +63,6 @@ func newCluster(t testing.TB) *cluster {
 	return c
 }
 
-// reserve finds ports for the clients, and returns as many for the routes. They must be known before the servers start.
-func (c *cluster) reserve() (routes [3]int) {
-	for i := range 6 {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		check(c.t, err)
-		defer l.Close()
-		if port := l.Addr().(*net.TCPAddr).Port; i < 3 {
-			c.ports[i] = port
-		} else {
-			routes[i-3] = port
-		}
-	}
-	return routes
-}
-
 func (c *cluster) configure(i int, routes [3]int) {
 	var urls []string
 	for _, port := range routes {
@@ -95,12 +82,8 @@ func (c *cluster) configure(i int, routes [3]int) {
 func (c *cluster) config(i int) string { return filepath.Join(c.dir, fmt.Sprint("n", i, ".conf")) }
 
 func (c *cluster) start(i int) {
-	var err error
-	c.nodes[i], err = embedded.Start(embedded.Options{Name: fmt.Sprint("n", i), Port: c.ports[i], Config: c.config(i),
+	c.nodes[i] = serverAt(c.t, embedded.Options{Name: fmt.Sprint("n", i), Port: c.ports[i], Config: c.config(i),
 		StoreDir: filepath.Join(c.dir, fmt.Sprint("n", i)), LameDuck: 2 * time.Second})
-	if err != nil {
-		c.t.Error(err)
-	}
 }
 
 // urls are those of all servers, as one writes them into a configuration.

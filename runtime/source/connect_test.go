@@ -10,10 +10,8 @@ import (
 	"fmt"
 	"math/big"
 	"net"
-	"net/url"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -38,7 +36,7 @@ type door struct {
 
 func newDoor(t testing.TB, config string) *door {
 	t.Helper()
-	d := &door{t: t, dir: t.TempDir()}
+	d := &door{t: t, dir: t.TempDir(), port: spare(t)}
 	d.start(config)
 	t.Cleanup(func() { d.Stop() })
 	return d
@@ -49,10 +47,6 @@ func (d *door) start(config string) {
 	path := filepath.Join(d.dir, "server.conf")
 	check(d.t, os.WriteFile(path, []byte(config), 0o600))
 	d.Server = serverAt(d.t, embedded.Options{StoreDir: filepath.Join(d.dir, "store"), Port: d.port, Domain: d.domain, Config: path})
-	u, err := url.Parse(d.URL())
-	check(d.t, err)
-	d.port, err = strconv.Atoi(u.Port())
-	check(d.t, err)
 }
 
 // URL is that of nats://, whatever the server says: what a user writes.
@@ -111,7 +105,7 @@ func fails(t *testing.T, target Target, code, text, mend string) {
 }
 
 func TestConnectUser(t *testing.T) {
-	d := newDoor(t, `authorization { users = [{user: fold, password: s3cr3t}] }`)
+	d := newDoor(t, `authorization { timeout: 30, users = [{user: fold, password: s3cr3t}] }`)
 	works(t, Target{URL: d.URL(), User: "fold", Password: "s3cr3t"})
 	works(t, Target{URL: strings.Replace(d.URL(), "://", "://fold:s3cr3t@", 1)})
 	fails(t, Target{URL: d.URL(), User: "fold", Password: "wr0ng"}, CodeUnauthorized, "uthorization", "credentials")
@@ -121,7 +115,7 @@ func TestConnectUser(t *testing.T) {
 }
 
 func TestConnectToken(t *testing.T) {
-	d := newDoor(t, `authorization { token: s3cr3t }`)
+	d := newDoor(t, `authorization { timeout: 30, token: s3cr3t }`)
 	works(t, Target{URL: d.URL(), Token: "s3cr3t"})
 	fails(t, Target{URL: d.URL(), Token: "wr0ng"}, CodeUnauthorized, "uthorization", "credentials")
 	fails(t, Target{URL: strings.Replace(d.URL(), "://", "://wr0ng@", 1)}, CodeUnauthorized, "uthorization", "credentials")
@@ -139,7 +133,7 @@ func TestConnectToken(t *testing.T) {
 // TestConnectSecretChanges gives a password that changes while the connection stands: the next one uses it.
 func TestConnectSecretChanges(t *testing.T) {
 	config := func(password string) string {
-		return `authorization { users = [{user: fold, password: ` + password + `}] }`
+		return `authorization { timeout: 30, users = [{user: fold, password: ` + password + `}] }`
 	}
 	d := newDoor(t, config("first"))
 	file := filepath.Join(t.TempDir(), "password")
@@ -187,7 +181,7 @@ func userKey(t *testing.T) (kp nkeys.KeyPair, public string, seedFile string) {
 func TestConnectNKey(t *testing.T) {
 	_, public, file := userKey(t)
 	_, _, other := userKey(t)
-	d := newDoor(t, fmt.Sprintf(`authorization { users = [{nkey: %s}] }`, public))
+	d := newDoor(t, fmt.Sprintf(`authorization { timeout: 30, users = [{nkey: %s}] }`, public))
 	works(t, Target{URL: d.URL(), NKey: file})
 	fails(t, Target{URL: d.URL(), NKey: other}, CodeUnauthorized, "uthorization", "credentials")
 	check(t, os.WriteFile(other, []byte("no seed"), 0o600))
@@ -245,7 +239,7 @@ func TestConnectTLS(t *testing.T) {
 	soon, loopback := time.Now().Add(time.Hour), net.IPv4(127, 0, 0, 1)
 	cert, key := a.leaf("server", soon, loopback)
 	tls := func(more string) string {
-		return fmt.Sprintf("tls { cert_file: %q, key_file: %q, ca_file: %q, timeout: 5, %s }", cert, key, a.file, more)
+		return fmt.Sprintf("tls { cert_file: %q, key_file: %q, ca_file: %q, timeout: 30, %s }", cert, key, a.file, more)
 	}
 	plain := newDoor(t, "")
 	fails(t, Target{URL: plain.URL(), TLSCA: a.file}, CodeTLS, "secure connection not available", "the server has no TLS")
@@ -280,10 +274,7 @@ func TestConnectTLS(t *testing.T) {
 }
 
 func TestConnectNobody(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	check(t, err)
-	address := "nats://" + l.Addr().String()
-	check(t, l.Close())
+	address := fmt.Sprint("nats://127.0.0.1:", spare(t))
 	fails(t, Target{URL: address}, CodeUnreachable, "connect to "+address, "is the server up")
 	fails(t, Target{URL: "nats://no-such-host.invalid:4222"}, CodeUnreachable, "no-such-host.invalid", "is the server up")
 	d := newDoor(t, "")
@@ -294,7 +285,7 @@ func TestConnectNobody(t *testing.T) {
 func TestConnectContext(t *testing.T) {
 	o := newOperator(t)
 	secured := newDoor(t, o.config())
-	guarded := newDoor(t, `authorization { users = [{user: fold, password: s3cr3t}] }`)
+	guarded := newDoor(t, `authorization { timeout: 30, users = [{user: fold, password: s3cr3t}] }`)
 	open := newDoor(t, "")
 	config, home := t.TempDir(), t.TempDir()
 	creds, _ := o.user(time.Time{})

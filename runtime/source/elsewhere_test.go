@@ -2,7 +2,6 @@ package source
 
 import (
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -102,11 +101,7 @@ type leaf struct {
 
 func newLeaf(t testing.TB) *leaf {
 	t.Helper()
-	l := &leaf{t: t, dir: t.TempDir()}
-	taken, err := net.Listen("tcp", "127.0.0.1:0")
-	check(t, err)
-	l.port = taken.Addr().(*net.TCPAddr).Port
-	check(t, taken.Close())
+	l := &leaf{t: t, dir: t.TempDir(), port: spare(t)}
 	l.startHub()
 	l.here = l.start("leaf", fmt.Sprintf(`leafnodes { reconnect: 1, remotes: [{url: "nats://127.0.0.1:%d"}] }`, l.port))
 	t.Cleanup(func() {
@@ -114,6 +109,7 @@ func newLeaf(t testing.TB) *leaf {
 		l.hub.Stop()
 	})
 	l.nc = connect(t, l.here.URL())
+	var err error
 	l.js, err = jetstream.NewWithDomain(l.nc, "hub")
 	check(t, err)
 	return l

@@ -6,9 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/url"
+	"math/rand/v2"
+	"net"
 	"os"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -43,17 +43,32 @@ type site struct {
 
 func newSite(t testing.TB) *site {
 	t.Helper()
-	s := &site{t: t, dir: t.TempDir()}
+	s := &site{t: t, dir: t.TempDir(), port: spare(t)}
 	s.start()
 	t.Cleanup(func() { s.server.Stop() })
-	u, err := url.Parse(s.server.URL())
-	check(t, err)
-	s.port, err = strconv.Atoi(u.Port())
-	check(t, err)
 	s.nc = connect(t, s.server.URL())
+	var err error
 	s.js, err = jetstream.New(s.nc)
 	check(t, err)
 	return s
+}
+
+var given sync.Map // the ports that spare returned
+
+// spare returns a port that nobody listens on, another one each time, of those that systems do not give away by themselves: what
+// is stopped and started again there finds it free.
+func spare(t testing.TB) int {
+	t.Helper()
+	for {
+		port := 10_000 + rand.IntN(20_000)
+		if _, again := given.LoadOrStore(port, true); again {
+			continue
+		}
+		if l, err := net.Listen("tcp", fmt.Sprint("127.0.0.1:", port)); err == nil {
+			check(t, l.Close())
+			return port
+		}
+	}
 }
 
 func (s *site) start() {
@@ -61,8 +76,7 @@ func (s *site) start() {
 	s.server = serverAt(s.t, embedded.Options{StoreDir: s.dir, Port: s.port, LameDuck: time.Second})
 }
 
-// serverAt starts a server. Where it is started again, the system may have given its port to a connection meanwhile, of whatever
-// else runs: then it waits for the end of that.
+// serverAt starts a server. Where something else has taken its port meanwhile, it waits for the end of that.
 func serverAt(t testing.TB, o embedded.Options) (server *embedded.Server) {
 	t.Helper()
 	var err error
