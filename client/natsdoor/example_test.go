@@ -113,7 +113,7 @@ func with(dir string, run func() int) int {
 	server, err := embedded.Start(embedded.Options{StoreDir: dir + "/nats"})
 	must(err)
 	defer server.Stop()
-	nc, err = nats.Connect(server.URL())
+	nc, err = nats.Connect(server.URL(), nats.Timeout(30*time.Second))
 	must(err)
 	defer nc.Close()
 	fill()

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -61,7 +62,7 @@ func newShop(t *testing.T) *shop {
 	s := &shop{t: t, want: Wanted{Fold: "users", Object: "modules/users"}}
 	s.server = must(embedded.Start(embedded.Options{StoreDir: t.TempDir()}))(t)
 	t.Cleanup(s.server.Stop)
-	s.Conn = must(nats.Connect(s.server.URL()))(t)
+	s.Conn = must(nats.Connect(s.server.URL(), nats.Timeout(time.Minute)))(t)
 	t.Cleanup(s.Conn.Close)
 	s.js = must(jetstream.New(s.Conn))(t)
 	s.store = must(s.js.CreateObjectStore(t.Context(), jetstream.ObjectStoreConfig{Bucket: "modules"}))(t)

@@ -313,12 +313,12 @@ func TestPermissions(t *testing.T) {
 	}
 	list = strings.Replace(list, "subscribe: [", `subscribe: [ "_INBOX.>",`, 1)
 	conf := filepath.Join(t.TempDir(), "server.conf")
-	check(t, os.WriteFile(conf, []byte("authorization { users = [ {user: admin, password: p}, {user: foldrun, password: p, permissions: {\n"+list+"} } ] }\n"), 0o600))
+	check(t, os.WriteFile(conf, []byte("authorization { timeout: 30, users = [ {user: admin, password: p}, {user: foldrun, password: p, permissions: {\n"+list+"} } ] }\n"), 0o600))
 	server := must(embedded.Start(embedded.Options{StoreDir: t.TempDir(), Config: conf}))(t)
 	t.Cleanup(server.Stop)
 	connect := func(user string) Objects {
 		refused := nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { t.Errorf("%s: %v", user, err) })
-		nc := must(nats.Connect(server.URL(), nats.UserInfo(user, "p"), refused))(t)
+		nc := must(nats.Connect(server.URL(), nats.UserInfo(user, "p"), refused, nats.Timeout(time.Minute)))(t)
 		t.Cleanup(nc.Close)
 		return Objects{Conn: nc}
 	}

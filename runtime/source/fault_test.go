@@ -240,7 +240,7 @@ func TestPermissions(t *testing.T) {
 			}
 		}
 		config := filepath.Join(t.TempDir(), "server.conf")
-		check(t, os.WriteFile(config, fmt.Appendf(nil, `authorization { users = [
+		check(t, os.WriteFile(config, fmt.Appendf(nil, `authorization { timeout: 30, users = [
 			{user: admin, password: a},
 			{user: fold, password: f, permissions: {publish: [%s], subscribe: ["_INBOX_foldrun.>"]}}
 		]}`, strings.Join(list, ",")), 0o600))

@@ -57,7 +57,7 @@ func (o *operator) sign(c jwt.Claims) string {
 
 // config is a server's, which knows the account as it is now.
 func (o *operator) config() string {
-	return fmt.Sprintf("operator: %s\nsystem_account: %s\nresolver: MEMORY\nresolver_preload: {\n%s: %s\n%s: %s\n}\n",
+	return fmt.Sprintf("authorization { timeout: 30 }\noperator: %s\nsystem_account: %s\nresolver: MEMORY\nresolver_preload: {\n%s: %s\n%s: %s\n}\n",
 		o.operatorJWT, o.system, o.system, o.sysJWT, o.accountID, o.sign(o.claims))
 }
 

@@ -275,11 +275,11 @@ func FuzzTap(f *testing.F) {
 func TestTapOfSession(t *testing.T) {
 	a := newAuthority(t)
 	cert, key := a.leaf("server", time.Now().Add(time.Hour), net.IPv4(127, 0, 0, 1))
-	secured := newDoor(t, fmt.Sprintf("tls { cert_file: %q, key_file: %q, ca_file: %q, timeout: 5 }", cert, key, a.file))
+	secured := newDoor(t, fmt.Sprintf("tls { cert_file: %q, key_file: %q, ca_file: %q, timeout: 30 }", cert, key, a.file))
 	s := newSite(t)
 	s.log("e.>")
 	s.publish("e", 100, 20_000, 10)
-	plain, err := nats.Connect(s.server.URL())
+	plain, err := nats.Connect(s.server.URL(), nats.Timeout(patience))
 	check(t, err)
 	t.Cleanup(plain.Close)
 	read := func(nc *nats.Conn, stream string, last uint64, past bool) {
