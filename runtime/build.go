@@ -30,7 +30,7 @@ func (s *supervisor) begin(cause *Stop) error {
 		s.rest()
 		s.overdue = nil
 		return s.unread(func() error { // the way back may be removed
-			if _, err := s.prepare(); err != nil {
+			if _, err := s.prepare(s.ordered); err != nil {
 				return &Stop{CodeStore, err}
 			}
 			return nil
@@ -42,13 +42,14 @@ func (s *supervisor) begin(cause *Stop) error {
 // attempt begins a build that an operator asks for. Where it cannot be begun nothing changes, if the source is followed.
 func (s *supervisor) attempt(cause *Stop) (refused, failed error) {
 	held, was := s.held, s.cause
+	s.ordered = true
 	err := s.begin(cause)
 	s.now()
 	if err == nil {
 		s.set(func() { s.held = nil })
 		return nil, nil
 	}
-	s.want = false
+	s.want, s.ordered = false, false
 	if s.serving.ended == nil {
 		return nil, err
 	}
@@ -59,7 +60,7 @@ func (s *supervisor) attempt(cause *Stop) (refused, failed error) {
 // guarded returns why a build of what is configured does not begin by itself, though what serves cannot go on: an operator
 // went back from it, or has the word on upgrades.
 func (s *supervisor) guarded(cause *Stop) error {
-	if cause.Code == CodeIdentity || cause.Code == CodeFormat {
+	if cause.Code == CodeIdentity || cause.Code == CodeFormat || s.want {
 		return nil
 	}
 	have, err := s.dir.Current(s.opt.Name)
@@ -98,7 +99,7 @@ func (s *supervisor) build(ctx context.Context) error {
 }
 
 func (s *supervisor) openNext(ctx context.Context) (*follower, error) {
-	next, err := s.prepare()
+	next, err := s.prepare(s.ordered)
 	if err != nil {
 		return nil, err
 	}
@@ -127,8 +128,8 @@ func (s *supervisor) openNext(ctx context.Context) (*follower, error) {
 var errPartial = errors.New("runtime: part of what an earlier run built is of records that cannot be read now")
 
 // prepare returns the generation that is to be built, and notes it in NEXT if none is yet: a build that waits for that of
-// another fold survives a restart too.
-func (f *Fold) prepare() (next store.Next, err error) {
+// another fold survives a restart too. There it says too whether an operator asked for it, and what is wrong with what it replaces.
+func (f *Fold) prepare(asked bool) (next store.Next, err error) {
 	current, err := f.dir.Current(f.opt.Name)
 	if err != nil {
 		return next, err
@@ -139,22 +140,50 @@ func (f *Fold) prepare() (next store.Next, err error) {
 		next = store.Next{}
 	}
 	if err == nil && next.Generation == "" {
-		next, err = f.way()
+		next, err = f.way(asked)
 	}
-	if err != nil || next.Generation != "" {
-		f.set(func() { f.queued.generation = next.Generation })
-		return next, err
-	}
-	n, err := f.dir.Vacant(f.id)
 	if err != nil {
 		return next, err
 	}
-	if next.Generation, err = f.id.Build(n); err != nil {
-		return next, err
+	noted := next
+	if next.Generation == "" {
+		next.Replaces = current
+		if next.Generation, err = f.vacant(); err != nil {
+			return next, err
+		}
 	}
-	next.Replaces = current
-	f.set(func() { f.queued.generation = next.Generation })
+	f.set(func() {
+		f.queued.generation = next.Generation
+		next.Asked = next.Asked || asked
+		if c := f.cause; c != nil && isWrong(c.Code) {
+			next.Cause, next.Created = c.Code, foundCreated(c)
+		}
+	})
+	if next == noted {
+		return next, nil
+	}
 	return next, f.dir.Begin(f.opt.Name, next)
+}
+
+// vacant returns the name of the next generation of what is configured.
+func (f *Fold) vacant() (string, error) {
+	n, err := f.dir.Vacant(f.id)
+	if err != nil {
+		return "", err
+	}
+	return f.id.Build(n)
+}
+
+// isWrong says whether a code is that what serves is wrong, and is not to be built of again.
+func isWrong(code string) bool { return code == CodeDamaged || isDivergence(code) }
+
+// begunFor is why an earlier run began a build, nil where that is not what was wrong with what it replaces.
+func begunFor(next store.Next) *Stop {
+	if next.Cause == "" {
+		return nil
+	}
+	err := ofStream{fmt.Errorf("generation %s is built in the place of %s: an earlier run found that", next.Generation, next.Replaces), next.Created}
+	return &Stop{next.Cause, hint.Error(err, "foldrun status says how far it is")}
 }
 
 // failed notes that the build ended: the fold holds until an operator has it begun again. What serves goes on, and follows
@@ -213,7 +242,7 @@ func (s *supervisor) change(ctx context.Context) error {
 	}
 	old, g := s.serving.follower, s.building.follower
 	g.noteBuilt()
-	s.serving, s.building = s.building, running{}
+	s.serving, s.building, s.ordered = s.building, running{}, false
 	s.accept.Store(0)
 	s.answered.Store(0)
 	if old != nil {

@@ -19,7 +19,7 @@ func TestCallOffCrash(t *testing.T) {
 	c.put("l", "bx=2")
 	begin := func(d *store.Dir) {
 		check(t, d.Hold("f", must(Try(t.Context(), c.o))(t)))
-		check(t, d.Return("f"))
+		check(t, d.Return("f", true))
 	}
 	retained := must(os.ReadFile(filepath.Join(c.path, "folds", "f", "PREVIOUS")))(t)
 	for done := range 4 {

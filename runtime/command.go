@@ -160,7 +160,7 @@ func (s *supervisor) shut() {
 	if g := s.building.follower; g != nil {
 		s.later(s.closer(g))
 	}
-	s.building = running{}
+	s.building, s.ordered = running{}, false
 }
 
 // keep runs the fold until ctx is done, again after each stop that an operator ends.
@@ -275,9 +275,8 @@ func (f *Fold) revive(ctx context.Context, c command) (run bool, err error) {
 			err = f.dir.Unhold(f.opt.Name)
 		}
 		if err == nil {
-			err = f.order()
+			err = f.anew()
 		}
-		f.urgent = err == nil
 	case isPaused(f.stopped):
 		err = f.dir.Unpause(f.opt.Name)
 	}
@@ -292,9 +291,9 @@ func (f *Fold) revive(ctx context.Context, c command) (run bool, err error) {
 	return true, nil
 }
 
-// order notes that a generation is to be built anew, in place of one whose build began: the next run builds it. A fold
+// anew notes that a generation is to be built anew, in place of one whose build began: the next run builds it. A fold
 // that has no generation builds one whatever is asked for.
-func (f *Fold) order() error {
+func (f *Fold) anew() error {
 	if err := f.dir.Finish(f.opt.Name); err != nil {
 		return err
 	}
@@ -302,6 +301,6 @@ func (f *Fold) order() error {
 	if err != nil || current == "" {
 		return err
 	}
-	_, err = f.prepare()
+	_, err = f.prepare(true)
 	return err
 }

@@ -43,7 +43,7 @@ func (s *supervisor) keptSource(cause *Stop) *store.DB {
 	if s.cur == nil || s.unreadable || s.cur.db.Damage() != nil || s.cur.db.State().Position().Stream == "" || !s.recipe.copies(s.cur.db.Identity()) {
 		return nil
 	}
-	if cause != nil && (cause.Code == CodeDamaged || isDivergence(cause.Code)) {
+	if cause != nil && isWrong(cause.Code) {
 		return nil
 	}
 	return s.cur.db

@@ -66,8 +66,6 @@ type Fold struct {
 	accept atomic.Int64 // the operator accepts what the next switch or reconcile loses: see accepts
 	lifted atomic.Bool  // the operator accepts failures beyond the budget: see follower.within
 
-	urgent bool // an operator asked for what the next run builds; owned by keep
-
 	// The stream, by when it was created, that had stopped the fold when an operator had it go on: what is built may be built of that.
 	// It is 0 once that is built, or nothing is.
 	answered atomic.Int64

@@ -20,9 +20,9 @@ type queued struct {
 	begins     time.Time // where that was drawn
 }
 
-// spread draws the moment at which a build begins, unless an operator asked for it, here and now.
+// spread draws the moment at which a build begins, unless an operator asked for it.
 func (s *supervisor) spread() {
-	if !s.want || s.opt.Jitter == 0 || s.cur == nil || s.urgent || s.accept.Load() != 0 || s.returns() || s.keptSource(s.cause) != nil {
+	if !s.want || s.opt.Jitter == 0 || s.cur == nil || s.ordered || s.accept.Load() != 0 || s.returns() || s.keptSource(s.cause) != nil {
 		return
 	}
 	wait := s.draw(s.opt.Jitter)
@@ -31,6 +31,15 @@ func (s *supervisor) spread() {
 	why := fmt.Sprintf("it begins at %s: what foldrun begins by itself is spread over build_jitter, %s, since other nodes may begin it too", whenOf(at), s.opt.Jitter)
 	s.set(func() { s.queued.begins, s.queued.why = at, why })
 	s.log.Info("a build waits for its moment", "begins", whenOf(at), "jitter", s.opt.Jitter)
+}
+
+// order notes that an operator has a build begin that waits for its moment.
+func (s *supervisor) order() error {
+	if s.ordered = true; len(s.waits) > 0 {
+		return nil // what is to be done then notes it
+	}
+	_, err := s.prepare(true)
+	return err
 }
 
 // now has a build begin at once that waits for its moment.

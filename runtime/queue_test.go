@@ -82,6 +82,63 @@ func TestSpread(t *testing.T) {
 	r.stop()
 }
 
+// TestSpreadAgain: a restart knows whether an operator asked for a build, and what is wrong with what it replaces.
+func TestSpreadAgain(t *testing.T) {
+	s := newSite(t)
+	kv := s.bucket("edge", 1)
+	path, o := t.TempDir(), s.modelFold("edge")
+	o.Jitter = time.Hour
+	var r *runner
+	begin := func(turn bool) {
+		dir := openDir(t, path, store.Options{})
+		f := must(NewFold(t.Context(), dir, o))(t)
+		if f.draw = func(d time.Duration) time.Duration { return d }; !turn {
+			f.builds <- struct{}{} // another fold builds
+		}
+		r = run(t, dir, f)
+	}
+	queued := func(code string, drawn bool) {
+		t.Helper()
+		r.await("a build that waits", func(st Status) bool {
+			return st.Build != nil && st.Build.State == StateQueued && st.Build.Generation != "" && st.Code == code && (st.Build.Begins != "") == drawn
+		})
+		r.stop()
+	}
+	switched := func(was string) string {
+		t.Helper()
+		r.await("a switch", func(st Status) bool { return st.Generation != was && st.Generation != "" && st.Build == nil })
+		return r.Status().Generation
+	}
+	begin(false)
+	r.reach(s.put(kv, "k", []byte("bx=1")))
+	first := r.Status().Generation
+	check(t, r.Rebuild(t.Context()))
+	queued("", false)
+	begin(true)
+	second := switched(first)
+	r.stop()
+
+	another(&o, 1)
+	o.KeepSource = true
+	begin(false)
+	r.await("a moment", func(st Status) bool { return st.Build != nil && st.Build.Begins != "" })
+	check(t, r.Apply(t.Context(), false))
+	queued(CodeIdentity, false)
+	begin(true)
+	third := switched(second)
+
+	check(t, s.js.DeleteKeyValue(t.Context(), "edge"))
+	s.put(s.bucket("edge", 1), "k", []byte("bx=1"))
+	queued("source_recreated", true)
+	begin(true)
+	queued("source_recreated", true) // not of the records, which are of the stream that was
+	begin(true)
+	r.await("a moment", func(st Status) bool { return st.Build != nil && st.Build.Begins != "" })
+	check(t, r.Apply(t.Context(), false))
+	switched(third)
+	r.stop()
+}
+
 // TestSpreadAsked: a reload draws a moment; what an operator has a fold that stopped go on with begins at once.
 func TestSpreadAsked(t *testing.T) {
 	c := newClinic(t, 1, func(o *FoldOptions) { o.OnDiverged, o.Jitter = DivergedHalt, time.Hour })

@@ -194,7 +194,7 @@ func (s *supervisor) stillRead() error {
 
 // goBack has the way back serve, once it has caught up.
 func (s *supervisor) goBack(p store.Previous, cause *Stop) error {
-	if err := s.dir.Return(s.opt.Name); err != nil {
+	if err := s.dir.Return(s.opt.Name, true); err != nil {
 		return &Stop{CodeStore, err}
 	}
 	s.overdue = nil
@@ -229,7 +229,7 @@ func (s *supervisor) callOff(ctx context.Context) error {
 	if err := s.dir.Stay(s.opt.Name, until); err != nil {
 		return &Stop{CodeStore, err}
 	}
-	s.want = false
+	s.want, s.ordered = false, false
 	s.set(func() { s.next, s.cause, s.held, s.queued = nil, nil, nil, queued{} })
 	if g := s.building.follower; g != nil {
 		s.previous, s.building = s.building, running{}
@@ -266,9 +266,11 @@ func (s *supervisor) apply(ctx context.Context, c command) (refused, failed erro
 		c.do = verbResume
 		return s.carryOut(ctx, c)
 	case s.moment != nil:
-		s.grant(s.cause, c.accept)
-		s.now()
-		return nil, nil
+		if refused = s.order(); refused == nil {
+			s.grant(s.cause, c.accept)
+			s.now()
+		}
+		return refused, nil
 	case s.next != nil || s.want:
 		return hint.Error(fmt.Errorf("fold %s: generation %s is being built already", s.opt.Name, s.nextName()), "foldrun status says how far it is"), nil
 	case s.dropping:
@@ -308,7 +310,7 @@ func (f *Fold) keepsBack(old, built string) bool {
 
 // way readies the generation that is to be built: the one that is kept as the way back, if that is of what is configured,
 // else another, for which the way back is given up.
-func (f *Fold) way() (next store.Next, err error) {
+func (f *Fold) way(asked bool) (next store.Next, err error) {
 	p, err := f.dir.Previous(f.opt.Name)
 	if err != nil || p.Generation == "" {
 		return next, err
@@ -316,7 +318,7 @@ func (f *Fold) way() (next store.Next, err error) {
 	if !f.id.Has(p.Generation) {
 		return next, f.dir.Release(f.opt.Name)
 	}
-	if err := f.dir.Return(f.opt.Name); err != nil {
+	if err := f.dir.Return(f.opt.Name, asked); err != nil {
 		return next, err
 	}
 	return f.dir.Next(f.opt.Name)

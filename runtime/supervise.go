@@ -30,6 +30,7 @@ type supervisor struct {
 	have              bool             // this fold holds the place in builds
 	previous          running          // of Fold.prev
 	comparing         running          // lost, of what is being built
+	ordered           bool             // what is to be built is not spread: an operator asked for it, or damaged files have it built
 	overdue           <-chan time.Time // when the way back is given up
 	rests             bool             // it is not followed because an earlier run was just closing it
 	waits             []func() error   // what is not done under readers: see unread
@@ -63,7 +64,6 @@ func (s *supervisor) run(ctx context.Context) error {
 		return err
 	}
 	err := s.open(ctx)
-	s.urgent = false
 	if err != nil {
 		return err
 	}
@@ -246,12 +246,13 @@ func (s *supervisor) resume() error {
 		return err
 	}
 	if s.want = s.goesOn(next, current, back); s.want {
-		s.set(func() { s.queued.generation = next.Generation })
+		s.ordered = next.Asked
+		s.set(func() { s.queued.generation, s.cause = next.Generation, begunFor(next) })
 		if !s.id.Has(next.Generation) {
 			s.set(func() { s.cause = s.goingBack(next.Generation) })
 		}
 		if p.Generation == next.Generation {
-			return s.dir.Return(s.opt.Name) // which was not finished
+			return s.dir.Return(s.opt.Name, next.Asked) // which was not finished
 		}
 		return nil
 	}
@@ -309,6 +310,9 @@ func (s *supervisor) upgrade(ctx context.Context) error {
 	}
 	var waits error
 	stop := s.recipe.differs(s.cur.db.Generation(), s.cur.db.Identity())
+	if s.cause != nil && isWrong(s.cause.Code) {
+		stop = s.cause
+	}
 	standing := s.standing(back)
 	standing.kept = s.keptSource(stop) != nil
 	switch s.act(standing) {

@@ -167,7 +167,7 @@ func TestRollbackCrash(t *testing.T) {
 	steps := []func(d *store.Dir) error{
 		func(d *store.Dir) error { return d.Hold("f", must(Try(t.Context(), o))(t)) },
 		func(d *store.Dir) error { return d.Begin("f", store.Next{Generation: first, Replaces: second}) },
-		func(d *store.Dir) error { return d.Return("f") },
+		func(d *store.Dir) error { return d.Return("f", true) },
 		func(d *store.Dir) error { return d.Switch("f") },
 		func(d *store.Dir) error { return d.Retain("f", until) },
 	}

@@ -41,7 +41,7 @@ func TestPeek(t *testing.T) {
 	ok(t, db.Raise(id))
 	built := Built{At: time.Now().UTC().Round(0), Took: time.Minute, Updates: 12}
 	ok(t, db.KeepBuilt(built))
-	ok(t, d.Begin("f", Next{db.Generation() + "-2", db.Generation()}))
+	ok(t, d.Begin("f", Next{Generation: db.Generation() + "-2", Replaces: db.Generation()}))
 	ok(t, d.Pause("f", time.Now()))
 	ok(t, d.Hold("f", id))
 	p := look()

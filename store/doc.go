@@ -9,7 +9,7 @@
 //	FORMAT                       the version of this directory, down to the names of generations, in decimal: DirVersion
 //	LOCK                         held by the one process that has the directory open
 //	folds/NAME/CURRENT           the generation that serves, replaced by an atomic rename
-//	folds/NAME/NEXT              the generation that is being built to replace it, and which one that is
+//	folds/NAME/NEXT              the generation that is being built to replace it, which one that is, and who asked for it or why
 //	folds/NAME/PREVIOUS          the generation that an upgrade replaced, and until when it is kept as the way back
 //	folds/NAME/HELD              an operator went back from this configuration, by its hash
 //	folds/NAME/PAUSED            an operator paused the fold, and when

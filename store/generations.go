@@ -1,10 +1,12 @@
 package store
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/foldrun/foldrun/hint"
@@ -17,6 +19,47 @@ const gone = ".gone"
 type Next struct {
 	Generation string
 	Replaces   string // "" when there was none
+	Asked      bool   // an operator asked for it, or it is not to wait for other reasons
+	Cause      string // the stable code of what is wrong with what it replaces, "" where nothing is
+	Created    int64  // with it, of the stream that holds another history: when it was created, ns since 1970; else 0
+}
+
+// text is what NEXT holds: the two generations, a hyphen for none, then "asked" if it was, then the cause and when the stream was created
+// if there is one.
+func (n Next) text() string {
+	text := n.Generation + " " + cmp.Or(n.Replaces, "-")
+	if n.Asked {
+		text += " asked"
+	}
+	if n.Cause != "" {
+		text += fmt.Sprintf(" %s %d", n.Cause, n.Created)
+	}
+	return text + "\n"
+}
+
+// parseNext is the inverse of Next.text.
+func parseNext(text string) (n Next, ok bool) {
+	words := strings.Fields(text)
+	if len(words) < 2 || Number(words[0]) == 0 || Number(words[1]) == 0 && words[1] != "-" {
+		return n, false
+	}
+	n.Generation = words[0]
+	if words[1] != "-" {
+		n.Replaces = words[1]
+	}
+	if words = words[2:]; len(words) > 0 && words[0] == "asked" {
+		n.Asked, words = true, words[1:]
+	}
+	switch len(words) {
+	case 0:
+		return n, true
+	case 2:
+		created, err := strconv.ParseInt(words[1], 10, 64)
+		if n.Cause, n.Created = words[0], created; err == nil {
+			return n, true
+		}
+	}
+	return Next{}, false
 }
 
 // Next returns the generation of a fold that is being built, the zero value when none is.
@@ -28,13 +71,9 @@ func (d *Dir) Next(fold string) (n Next, err error) {
 	if err != nil {
 		return n, fmt.Errorf("store: next generation of fold %s: %w", fold, err)
 	}
-	words := strings.Fields(string(b))
-	if len(words) == 0 || len(words) > 2 || Number(words[0]) == 0 {
+	n, ok := parseNext(string(b))
+	if !ok {
 		return n, hint.Error(fmt.Errorf("store: %s holds %q: %w", d.foldPath(fold, "NEXT"), b, ErrNext), "a start removes it: nothing is built then")
-	}
-	n.Generation = words[0]
-	if len(words) == 2 && Number(words[1]) != 0 {
-		n.Replaces = words[1]
 	}
 	return n, nil
 }
@@ -59,7 +98,7 @@ func (d *Dir) Begin(fold string, n Next) error {
 	if err := makeDir(d.fs, d.foldPath(fold)); err != nil {
 		return fmt.Errorf("store: fold %s: %w", fold, err)
 	}
-	return d.replaceFile(d.foldPath(fold, "NEXT"), []byte(strings.TrimSpace(n.Generation+" "+n.Replaces)+"\n"))
+	return d.replaceFile(d.foldPath(fold, "NEXT"), []byte(n.text()))
 }
 
 // Switch makes the generation that was built the one that serves. The one that it replaces stays until Finish.

@@ -75,15 +75,15 @@ func (d *Dir) Release(fold string) error {
 }
 
 // Return makes the generation that Retain kept the one that is built next, so that it can replace the current one again.
-// It may be repeated, after a crash too.
-func (d *Dir) Return(fold string) error {
+// With asked an operator has it so. It may be repeated, after a crash too.
+func (d *Dir) Return(fold string, asked bool) error {
 	p, err := d.Previous(fold)
 	if err != nil {
 		return err
 	}
 	current, err := d.Current(fold)
 	if err == nil && p.Generation != "" && p.Generation != current {
-		err = d.Begin(fold, Next{p.Generation, current})
+		err = d.Begin(fold, Next{Generation: p.Generation, Replaces: current, Asked: asked})
 	}
 	if err != nil {
 		return err

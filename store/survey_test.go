@@ -44,9 +44,9 @@ func TestSurvey(t *testing.T) {
 	}
 	name := func(n int) string { return all[n-1].Generation() }
 	ok(t, d.SetCurrent("f", name(1)))
-	ok(t, d.Begin("f", Next{name(2), name(1)}))
+	ok(t, d.Begin("f", Next{Generation: name(2), Replaces: name(1)}))
 	ok(t, d.Retain("f", time.Now().Add(time.Hour))) // of 1, which serves: that counts
-	ok(t, d.Begin("f", Next{name(3), name(4)}))
+	ok(t, d.Begin("f", Next{Generation: name(3), Replaces: name(4)}))
 	for _, db := range all[:4] {
 		ok(t, db.Close())
 	}

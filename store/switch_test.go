@@ -35,7 +35,7 @@ func TestSwitchCrash(t *testing.T) {
 	fill(t, old, "old")
 	watching = true
 	built := old.Generation() + "-2"
-	ok(t, d.Begin("f", Next{built, old.Generation()}))
+	ok(t, d.Begin("f", Next{Generation: built, Replaces: old.Generation()}))
 	db, err := d.Build(old.Identity(), 2)
 	ok(t, err)
 	fill(t, db, "new")
@@ -179,4 +179,22 @@ func TestRewind(t *testing.T) {
 		t.Errorf("back again: %+v, %v", s, pointsOf(t, db))
 	}
 	check(t, db)
+}
+
+// TestNextText: what NEXT holds is read back, and what foldrun would not write there names nothing.
+func TestNextText(t *testing.T) {
+	const one, two = "0123456789abcdef-2", "fedcba9876543210"
+	for _, n := range []Next{
+		{Generation: one}, {Generation: one, Replaces: two}, {Generation: one, Replaces: two, Asked: true},
+		{Generation: one, Asked: true, Cause: "store_damaged"}, {Generation: one, Replaces: two, Cause: "source_recreated", Created: 1700000000000000001},
+	} {
+		if is, ok := parseNext(n.text()); !ok || is != n {
+			t.Errorf("%q is %+v, %v", n.text(), is, ok)
+		}
+	}
+	for _, text := range []string{"", one, "x " + one, one + " x", one + " - what", one + " - asked what", one + " - what 1 2", one + " - what when"} {
+		if n, ok := parseNext(text); ok || n != (Next{}) {
+			t.Errorf("%q is %+v, %v", text, n, ok)
+		}
+	}
 }
