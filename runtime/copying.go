@@ -58,7 +58,9 @@ func (g *follower) copyRecords(ctx context.Context, workers []*transformer) erro
 	if err := g.db.NoteCopied(g.from.Generation()); err != nil {
 		return &Stop{CodeStore, err}
 	}
-	g.copied.Store(!behind)
+	if !behind {
+		g.copied.Store(true)
+	}
 	g.copying.Store(true)
 	defer g.copying.Store(false)
 	for ctx.Err() == nil {

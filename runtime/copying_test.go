@@ -320,6 +320,9 @@ func TestKeepSourceEvicted(t *testing.T) {
 	if is := slices.Sorted(maps.Keys(k.standing())); len(is) != 17 {
 		t.Errorf("the rows are %q", is)
 	}
+	if built := peek(t, k.path).Built; !built.Copied { // though it was brought up to what served meanwhile
+		t.Errorf("%+v", built)
+	}
 	k.halt()
 }
 
