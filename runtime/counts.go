@@ -32,7 +32,8 @@ type counter struct {
 	c  Counts
 	f  Figures
 
-	first time.Time // when the first batch was taken in hand
+	first   time.Time // when the first batch was taken in hand
+	storing bool      // a batch is being committed, and not counted yet
 }
 
 func (c *counter) get() Counts {
@@ -80,10 +81,18 @@ func (c *counter) transformed(took time.Duration, is, was plugin.Stats) {
 	c.f.worked(is, was)
 }
 
+// store notes that a batch is being committed, until it is folded.
+func (c *counter) store() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.storing = true
+}
+
 // folded counts a batch of the source whose parts, with keys source keys in all, are committed.
 func (c *counter) folded(updates, keys int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.storing = false
 	c.c.Updates += uint64(updates)
 	c.c.Coalesced += uint64(updates - keys)
 }
@@ -94,11 +103,12 @@ func (c *counter) waited() {
 	c.c.Waited++
 }
 
-// sinceFirst returns how many updates were folded, and how long ago the first batch of them was taken in hand.
-func (c *counter) sinceFirst() (updates uint64, took time.Duration) {
+// sinceFirst returns how many updates were folded, and how long ago the first batch of them was taken in hand. It is not whole
+// while a batch is being committed: the store has it before it is counted.
+func (c *counter) sinceFirst() (updates uint64, took time.Duration, whole bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.c.Updates, time.Since(c.first)
+	return c.c.Updates, time.Since(c.first), !c.storing
 }
 
 func (c *counter) swept() {

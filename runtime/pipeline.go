@@ -270,6 +270,7 @@ func (p *pipeline) beside(ctx context.Context, a *aside) error {
 
 // batch stores the parts of one slot, and gives it back.
 func (p *pipeline) batch(ctx context.Context, s *slot) error {
+	p.fold.counts.store()
 	for keys := 0; ; {
 		x := <-s.parts
 		err := x.err

@@ -163,9 +163,11 @@ func (g *follower) noteBuilt() {
 	if g.noted || g.startSeq != 0 || g.begun {
 		return
 	}
-	g.noted = true
-	updates, took := g.counts.sinceFirst()
-	if updates == 0 {
+	updates, took, whole := g.counts.sinceFirst()
+	if !whole {
+		return // it is asked again
+	}
+	if g.noted = true; updates == 0 {
 		return
 	}
 	if err := g.db.KeepBuilt(store.Built{At: time.Now().UTC(), Took: took, Updates: updates, Copied: g.copied.Load()}); err != nil {
