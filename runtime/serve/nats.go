@@ -195,7 +195,7 @@ func (d *NATSDoor) settle(ctx context.Context, f Fold) {
 		if err := d.join(ctx, f); err != nil {
 			d.refused.warn("queries over NATS are not answered", "fold", f.Name(), "err", err)
 		}
-	case !should && joined:
+	case !should && joined && ctx.Err() == nil: // else it stops because foldrun does, as follow says
 		s := f.Status()
 		d.leave(f.Name(), strings.TrimRight(s.State+" "+s.Code, " "))
 	}
