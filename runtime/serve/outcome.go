@@ -9,7 +9,7 @@ import (
 
 // An action waits so long for what becomes of it, and looks so often.
 const (
-	settleTime  = 3 * time.Second
+	settleTime  = 10 * time.Second
 	settleEvery = 20 * time.Millisecond
 )
 
