@@ -14,7 +14,7 @@ import (
 const (
 	lookEvery   = time.Minute            // and it is what the fold runs
 	lookWaiting = 2 * time.Second        // and the fold has none
-	lookNudged  = 200 * time.Millisecond // after somebody told: the server is given the time to store it
+	lookNudged  = 200 * time.Millisecond // after somebody told, and then ever more seldom: the server tells before it has stored it
 )
 
 // A moduleWatch has folds take what the objects become that are their modules, as a reload would.
@@ -40,15 +40,21 @@ func (w *moduleWatch) run(ctx context.Context) {
 			stop()
 		}
 	}()
-	for ctx.Err() == nil {
+	for told := time.Duration(0); ctx.Err() == nil; {
 		again := w.look(ctx)
+		if told *= 2; told > 0 && told < again {
+			again = told
+		} else {
+			told = 0
+		}
 		select {
 		case <-ctx.Done():
 		case <-time.After(again):
 		case <-w.nudged:
+			told = lookNudged
 			select {
 			case <-ctx.Done():
-			case <-time.After(lookNudged):
+			case <-time.After(told):
 			}
 		}
 	}
