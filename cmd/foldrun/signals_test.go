@@ -186,12 +186,9 @@ func TestSecondSignal(t *testing.T) {
 	conn, err := net.Dial("tcp", strings.TrimPrefix(c.URL, "http://"))
 	check(t, err)
 	defer conn.Close()
-	// Two requests at once: when the first is answered, the second, whose body never comes, is being read.
-	_, err = fmt.Fprintf(conn, "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\nGET /healthz HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\n")
+	_, err = fmt.Fprintf(conn, "GET /v1/status HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\n")
 	check(t, err)
-	answer, err := http.ReadResponse(bufio.NewReader(conn), nil)
-	check(t, err)
-	answer.Body.Close()
+	waitMetric(t, c, `foldrun_requests_refused_total{code="body_refused",door="http"} 1`) // and it waits for the body, which never comes
 	first := time.Now()
 	d.signal()
 	killed := make(chan struct{})
@@ -223,13 +220,32 @@ func TestSecondSignal(t *testing.T) {
 	}
 }
 
+// waitMetric polls until a scrape has a line.
+func waitMetric(t *testing.T, c *client.Client, line string) {
+	t.Helper()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); <-tick.C {
+		resp, err := http.Get(c.URL + "/metrics")
+		check(t, err)
+		text, err := io.ReadAll(resp.Body)
+		check(t, err)
+		resp.Body.Close()
+		if strings.Contains(string(text), "\n"+line+"\n") {
+			return
+		}
+	}
+	t.Fatalf("no scrape has %s", line)
+}
+
 // TestDoubleSignal: what sends two signals at once, as `timeout` does, has asked for a graceful end.
 func TestDoubleSignal(t *testing.T) {
 	d := newDaemon(t, 1)
 	c := d.start()
 	d.waitSeq(c, 1)
-	d.signal()
-	d.cmd.Process.Signal(syscall.SIGINT) // it may have ended by then
+	for _, s := range []os.Signal{syscall.SIGSTOP, syscall.SIGTERM, syscall.SIGINT, syscall.SIGCONT} { // both are there when it goes on
+		check(t, d.cmd.Process.Signal(s))
+	}
 	if code := d.end(); code != exitDone {
 		t.Errorf("exit code %d", code)
 	}
