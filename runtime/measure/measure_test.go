@@ -5,6 +5,7 @@ import (
 	"encoding/xml"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -141,7 +142,7 @@ func TestDomain(t *testing.T) {
 		t.Fatalf("%d figures, told %d times: %v", len(figures), told, err)
 	}
 	for _, f := range figures {
-		if f.Value <= 0 || f.Ratio <= 0 || f.Bar <= 0 {
+		if f.Value <= 0 || !(f.Ratio >= 0) || math.IsInf(f.Ratio, 0) || f.Bar <= 0 { // a ratio of a busy machine may round to nothing
 			t.Errorf("%+v", f)
 		}
 	}
