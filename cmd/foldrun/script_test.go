@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -39,8 +40,9 @@ const patience = 30 * time.Second
 //	stream NAME SUBJECT WHAT    make a stream of that retention
 //	unbucket NAME               delete a KV bucket
 //	wait-caught-up FOLD [DIR]   until the fold has what was put; DIR is the data directory, default data
-//	wait-state FOLD STATE       until the fold is in that state
+//	wait-state FOLD STATE [RE]  until the fold is in that state, and its code and reason, "CODE: REASON", match
 //	wait-generation FOLD RE     until the generation that serves matches, and none is built
+//	wait-kept FOLD              until what the last upgrade replaced is kept as the way back, and has caught up
 //	wait-row FOLD/INDEX KEY     until there is a row of that key
 //	wait-file FILE [TEXT]       until there is such a file, which may be a pattern, and it holds TEXT
 //	free-port VAR               set VAR to a port that nobody listens on
@@ -91,6 +93,7 @@ func TestScript(t *testing.T) {
 			"wait-caught-up":  cmdWaitCaughtUp,
 			"wait-state":      cmdWaitState,
 			"wait-generation": cmdWaitGeneration,
+			"wait-kept":       cmdWaitKept,
 			"wait-row":        cmdWaitRow,
 			"wait-file":       cmdWaitFile,
 			"wait-reply":      cmdWaitReply,
@@ -282,8 +285,14 @@ func cmdWaitRow(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 func cmdWaitState(ts *testscript.TestScript, neg bool, args []string) {
-	want(ts, neg, args, 2, 2, "wait-state FOLD STATE")
-	waitFold(ts, args[0], "data", func(f client.FoldStatus) bool { return f.State == args[1] })
+	want(ts, neg, args, 2, 3, "wait-state FOLD STATE [RE]")
+	re := regexp.MustCompile(append(args, "")[2])
+	waitFold(ts, args[0], "data", func(f client.FoldStatus) bool { return f.State == args[1] && re.MatchString(f.Code+": "+f.Reason) })
+}
+
+func cmdWaitKept(ts *testscript.TestScript, neg bool, args []string) {
+	want(ts, neg, args, 1, 1, "wait-kept FOLD")
+	waitFold(ts, args[0], "data", func(f client.FoldStatus) bool { return f.Previous != nil && f.Previous.State == "following" })
 }
 
 func cmdWaitFile(ts *testscript.TestScript, neg bool, args []string) {
@@ -319,9 +328,18 @@ func listen(ts *testscript.TestScript, name string) net.Listener {
 	return l
 }
 
+// cmdFreePort takes none that the system gives to whoever asks for any: another script may get that one before this does.
 func cmdFreePort(ts *testscript.TestScript, neg bool, args []string) {
 	want(ts, neg, args, 1, 1, "free-port VAR")
-	ts.Check(listen(ts, args[0]).Close())
+	until(ts, func() error {
+		port := strconv.Itoa(20_000 + rand.IntN(10_000))
+		l, err := net.Listen("tcp", "127.0.0.1:"+port)
+		if err != nil {
+			return err
+		}
+		ts.Setenv(args[0], port)
+		return l.Close()
+	})
 }
 
 func cmdTakePort(ts *testscript.TestScript, neg bool, args []string) {
