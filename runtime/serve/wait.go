@@ -58,7 +58,20 @@ func untilEnd(request context.Context) (context.Context, context.CancelFunc) {
 		return ctx, cancel
 	}
 	stop := context.AfterFunc(run, cancel)
-	return ctx, func() { stop(); cancel() }
+	return ending{ctx, run}, func() { stop(); cancel() }
+}
+
+// ending is a context that has an error as soon as run has: AfterFunc takes its time.
+type ending struct {
+	context.Context
+	run context.Context
+}
+
+func (e ending) Err() error {
+	if err := e.run.Err(); err != nil {
+		return err
+	}
+	return e.Context.Err()
 }
 
 // waiting returns the context of a request that may wait for a position.
