@@ -30,6 +30,17 @@ func (x *sights) row(generation string, rekeyed bool) bool {
 	return !known || was == rekeyed
 }
 
+// await waits until somebody saw a row of a generation.
+func (x *sights) await(t *testing.T, generation string) {
+	t.Helper()
+	eventually(t, "row of generation "+generation, func() bool {
+		x.mu.Lock()
+		defer x.mu.Unlock()
+		_, seen := x.modules[generation]
+		return seen
+	})
+}
+
 func (x *sights) read(took time.Duration) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -115,6 +126,7 @@ func TestUpgradeUnderLoad(t *testing.T) {
 	first := f.Status().Generation
 	seen := &sights{modules: map[string]bool{}}
 	leave := f.visits(t, seen)
+	seen.await(t, first)
 	o := f.opt
 	var err error
 	o.Wasm, err = os.ReadFile("../../testdata/modules/rekey.wasm")
@@ -132,6 +144,7 @@ func TestUpgradeUnderLoad(t *testing.T) {
 		check(t, f.Apply(t.Context(), false))
 		f.until("the way forth", func(s runtime.Status) bool { return s.Generation != first && s.Previous != nil })
 	}
+	seen.await(t, f.Status().Generation)
 	leave()
 	if len(seen.modules) != 2 || !seen.modules[f.Status().Generation] || seen.modules[first] {
 		t.Errorf("read were %v", seen.modules)
