@@ -30,6 +30,7 @@ type FoldOptions struct {
 	KeepSource bool                        // the store keeps the records of the source, and a build reads them there
 	OnDiverged Divergence                  // what is done when the stream holds another history; default DivergedRebuild
 	Jitter     time.Duration               // a build that no operator asked for begins within so long; 0 = at once
+	AtOnce     bool                        // somebody waits for what comes of a change: no build waits for a moment within Jitter
 	Rollback   time.Duration               // how long a generation that an upgrade replaced is kept as the way back; 0 = not at all
 	Upgrade    Upgrade                     // what is done when the generation that serves has another identity; default UpgradeAuto
 	Gates      []GateQuery                 // what a generation must answer before it replaces another one

@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strconv"
@@ -95,8 +96,8 @@ func (o *FoldOptions) Policies() map[string]string {
 	all := map[string]string{
 		"error_budget":    budgetText(budget),
 		"disk_quota":      sizeText(o.DiskQuota),
-		"on_divergence":   orElse(string(o.OnDiverged), string(DivergedRebuild)),
-		"upgrade":         orElse(string(o.Upgrade), string(UpgradeAuto)),
+		"on_divergence":   string(cmp.Or(o.OnDiverged, DivergedRebuild)),
+		"upgrade":         string(cmp.Or(o.Upgrade, UpgradeAuto)),
 		"max_staleness":   durationText(o.Staleness),
 		"build_jitter":    durationText(o.Jitter),
 		"rollback_window": durationText(o.Rollback),

@@ -22,7 +22,7 @@ type queued struct {
 
 // spread draws the moment at which a build begins, unless an operator asked for it.
 func (s *supervisor) spread() {
-	if !s.want || s.opt.Jitter == 0 || s.cur == nil || s.ordered || s.accept.Load() != 0 || s.returns() || s.keptSource(s.cause) != nil {
+	if !s.want || s.opt.Jitter == 0 || s.opt.AtOnce || s.cur == nil || s.ordered || s.accept.Load() != 0 || s.returns() || s.keptSource(s.cause) != nil {
 		return
 	}
 	wait := s.draw(s.opt.Jitter)

@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -67,6 +68,8 @@ func (o FoldOptions) complete(dir *store.Dir) FoldOptions {
 	if o.Budget == nil {
 		o.Budget = &defaultBudget
 	}
+	o.OnDiverged = cmp.Or(o.OnDiverged, DivergedRebuild)
+	o.Upgrade = cmp.Or(o.Upgrade, UpgradeAuto)
 	if o.SweepEvery == 0 {
 		o.SweepEvery = 6 * time.Hour
 	}

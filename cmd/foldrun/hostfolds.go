@@ -55,7 +55,7 @@ func (m *modules) makeFold(ctx context.Context, dir *store.Dir, fc config.Fold, 
 func (m *modules) options(c *config.Config, fc config.Fold, log *slog.Logger) runtime.FoldOptions {
 	o := foldOptions(c, fc, m.links[fc.Source.NATS], log)
 	if m.author {
-		o.Jitter = 0
+		o.AtOnce = true
 	}
 	return o
 }
