@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
 	"time"
 
@@ -62,6 +63,9 @@ func (s *Source) Denied(ctx context.Context) (missing []error, err error) {
 		waiting, done := context.WithTimeout(ctx, probe.wait)
 		err := s.call(waiting, probe.op, probe.req, new(json.RawMessage))
 		done()
+		if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+			err = s.late(ctx, probe.op, err)
+		}
 		switch {
 		case errors.Is(err, nats.ErrPermissionViolation):
 			if missing = append(missing, err); strings.Contains(err.Error(), "Subscription to") {
@@ -72,6 +76,26 @@ func (s *Source) Denied(ctx context.Context) (missing []error, err error) {
 		}
 	}
 	return missing, nil
+}
+
+// late returns why a request has no answer: it was refused, or err. A server says that it refuses before it answers the next ping, so
+// who waited too short a time, on a busy machine, knows after a round trip.
+func (s *Source) late(ctx context.Context, op string, err error) error {
+	ctx, done := context.WithTimeout(ctx, s.pace.longest)
+	defer done()
+	if s.nc.FlushWithContext(ctx) != nil {
+		return err
+	}
+	last, inbox := s.nc.LastError(), s.nc.NewInbox()
+	if !errors.Is(last, nats.ErrPermissionViolation) {
+		return err
+	}
+	for _, subject := range []string{`"` + s.api + op + `"`, `"` + s.mapped(s.api+op) + `"`, `Subscription to "` + inbox[:strings.LastIndexByte(inbox, '.')]} {
+		if strings.Contains(last.Error(), subject) {
+			return fmt.Errorf("source: %s: %w", op, s.denied(last))
+		}
+	}
+	return err
 }
 
 // Refused subscribes to subjects, and publishes nothing to others, each for a moment, and returns a violation for each that
