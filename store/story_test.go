@@ -51,7 +51,7 @@ type ending struct {
 }
 
 // stages are the life of a fold: first build, upgrade, rollback, apply, another upgrade for which the way back is removed, a
-// rebuild, a way back whose time passes, a rollback that another configuration ends.
+// rollback that is called off, a rebuild, a way back whose time passes, a rollback that another configuration ends.
 var stages = []stage{
 	{name: "first build", version: 1, ends: []ending{{version: 1}}},
 	{name: "upgrade", version: 2, do: (*story).configure, ends: []ending{{version: 2, previous: 1}}},
@@ -59,6 +59,7 @@ var stages = []stage{
 	{name: "restart", version: 2, do: (*story).restart, ends: []ending{{version: 1, previous: 2, back: true}}},
 	{name: "apply", version: 2, do: (*story).apply, ends: []ending{{version: 2, previous: 1}, {version: 1, previous: 2, back: true}}},
 	{name: "another upgrade", version: 3, do: (*story).configure, ends: []ending{{version: 3, previous: 2}}},
+	{name: "a rollback that is called off", version: 3, do: (*story).callOff, ends: []ending{{version: 3, previous: 2}, {version: 2, previous: 3, back: true}}},
 	{name: "pause", version: 3, do: (*story).pause, ends: []ending{{version: 3, previous: 2, paused: true}, {version: 3, previous: 2}}},
 	{name: "resume", version: 3, do: (*story).resume, ends: []ending{{version: 3, previous: 2}, {version: 3, previous: 2, paused: true}}},
 	{name: "rebuild", version: 3, do: (*story).rebuild, ends: []ending{{version: 3, number: 2}, {version: 3, previous: 2}, {version: 3}}},
@@ -372,6 +373,15 @@ func (s *story) restart() error {
 
 func (s *story) rollback() error { return s.fold.Rollback(s.ctx) }
 func (s *story) apply() error    { return s.fold.Apply(s.ctx, false) }
-func (s *story) pause() error    { return s.fold.Pause(s.ctx) }
-func (s *story) resume() error   { return s.fold.Resume(s.ctx, false) }
-func (s *story) rebuild() error  { return s.fold.Rebuild(s.ctx) }
+
+// callOff goes back, and thinks better of it before that is over, unless it was quicker: then it goes forth again.
+func (s *story) callOff() error {
+	if err := s.rollback(); err != nil && s.fold.Status().Code != runtime.CodeRolledBack {
+		return err
+	}
+	return s.apply()
+}
+
+func (s *story) pause() error   { return s.fold.Pause(s.ctx) }
+func (s *story) resume() error  { return s.fold.Resume(s.ctx, false) }
+func (s *story) rebuild() error { return s.fold.Rebuild(s.ctx) }
