@@ -1,7 +1,6 @@
 package store
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -24,10 +23,14 @@ type Next struct {
 	Created    int64  // with it, of the stream that holds another history: when it was created, ns since 1970; else 0
 }
 
-// text is what NEXT holds: the two generations, a hyphen for none, then "asked" if it was, then the cause and when the stream was created
-// if there is one.
+// text is what NEXT holds: the two generations, a hyphen for none and for what is no generation, then "asked" if it was, then the cause and
+// when the stream was created if there is one.
 func (n Next) text() string {
-	text := n.Generation + " " + cmp.Or(n.Replaces, "-")
+	replaces := n.Replaces
+	if Number(replaces) == 0 {
+		replaces = "-" // CURRENT may hold anything
+	}
+	text := n.Generation + " " + replaces
 	if n.Asked {
 		text += " asked"
 	}
