@@ -24,8 +24,10 @@ type listing struct {
 	// of the session that is under way
 	consumer string
 	inbox    string
-	open     int    // messages that the last pull may still bring
-	bytes    int    // that a pull may bring, of whole messages
+	asked    int    // messages that the last pull asked for
+	open     int    // of them, those that it may still bring
+	bytes    int    // that a pull of whole messages is to bring, about
+	brought  int    // bytes that the last one did
 	came     uint64 // the consumer's sequence of the last message
 }
 
@@ -108,7 +110,7 @@ func (l *listing) session(ctx context.Context) (err error, done bool) {
 	if err, done := l.fits(info); err != nil {
 		return err, done
 	}
-	l.consumer, l.inbox, l.came = l.newConsumerName(), l.nc.NewInbox(), 0
+	l.consumer, l.inbox, l.came, l.asked = l.newConsumerName(), l.nc.NewInbox(), 0, 0
 	ch := make(chan *nats.Msg, listingPull+64)
 	sub, err := l.nc.ChanSubscribe(l.inbox, ch)
 	if err != nil {
@@ -156,12 +158,22 @@ func (l *listing) fits(info *streamInfo) (err error, done bool) {
 	return nil, false
 }
 
-func (l *listing) pull() error {
-	l.open = listingPull
-	body := fmt.Appendf(nil, `{"batch":%d,"expires":%d,"idle_heartbeat":%d}`, listingPull, 3*l.opts.Heartbeat+time.Second, l.opts.Heartbeat)
-	if l.latest {
-		body = fmt.Appendf(body[:len(body)-1], `,"max_bytes":%d}`, l.bytes)
+// size returns how many messages to ask for. Of whole messages it has no max_bytes: where that, or its time, ends a pull that
+// the latest messages fill, nats-server 2.15 forgets the one that came next. They are as many as the last ones' size allows.
+func (l *listing) size() int {
+	switch {
+	case !l.latest:
+		return listingPull
+	case l.asked == 0:
+		return max(1, min(listingPull, l.bytes/int(max(1, l.nc.MaxPayload()))))
 	}
+	return max(1, min(listingPull, 2*l.asked, l.bytes*l.asked/max(1, l.brought)))
+}
+
+func (l *listing) pull() error {
+	l.asked = l.size()
+	l.open, l.brought = l.asked, 0
+	body := fmt.Appendf(nil, `{"batch":%d,"expires":%d,"idle_heartbeat":%d}`, l.asked, max(30*time.Second, 3*l.opts.Heartbeat), l.opts.Heartbeat)
 	return l.nc.PublishRequest(l.api+"CONSUMER.MSG.NEXT."+l.opts.Stream+"."+l.consumer, l.inbox, body)
 }
 
@@ -191,17 +203,9 @@ func (l *listing) control(m *nats.Msg) (err error, done bool) {
 	status, text := m.Header.Get("Status"), m.Header.Get("Description")
 	switch status {
 	case "409":
-		text := strings.ToLower(text)
-		if strings.Contains(text, "batch completed") { // its last message had the next pull sent
+		if strings.Contains(strings.ToLower(text), "batch completed") { // its last message had the next pull sent
 			return nil, false
 		}
-		if !strings.Contains(text, "exceeds maxbytes") {
-			break
-		}
-		if l.open == listingPull { // not one message fitted
-			l.bytes *= 2
-		}
-		return l.pull(), false
 	case "100":
 		delivered, ok1 := parseUint(m.Header.Get("Nats-Last-Consumer"))
 		scanned, ok2 := parseUint(m.Header.Get("Nats-Last-Stream"))
@@ -213,6 +217,9 @@ func (l *listing) control(m *nats.Msg) (err error, done bool) {
 		}
 		return nil, false
 	case "404", "408":
+		if l.latest { // it may have cost a message
+			return &reset{reason: "expired"}, false
+		}
 		return l.pull(), false
 	}
 	return &reset{"status", strings.TrimSpace(status + " " + text)}, false
@@ -230,6 +237,7 @@ func (l *listing) message(m *nats.Msg) (err error, done bool) {
 	if a.streamSeq > l.upTo {
 		return l.flush(), true
 	}
+	l.brought += messageSize(m)
 	if err := l.take(m, a); err != nil {
 		return err, true
 	}

@@ -128,6 +128,19 @@ func TestLatest(t *testing.T) {
 	}
 }
 
+// TestLatestLarge has the latest messages be more bytes than a pull is to bring: none is lost between two.
+func TestLatestLarge(t *testing.T) {
+	s := newSite(t)
+	s.log("e.>")
+	s.publish("e.in", 6000, 6000, 5000)
+	src, n := open(t, s.nc, Options{Stream: "E", Filter: "e.in.*", Heartbeat: mute}), 0
+	b := new(Batch)
+	check(t, src.Latest(t.Context(), 6000, b, func() error { n += b.Len(); return nil }))
+	if n != 6000 {
+		t.Errorf("%d of 6000 messages came", n)
+	}
+}
+
 func TestFetch(t *testing.T) {
 	s := newSite(t)
 	s.bucket(jetstream.KeyValueConfig{Bucket: "b", History: 5})
