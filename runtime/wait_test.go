@@ -49,7 +49,7 @@ func (k *keeper) shows(seq uint64, value string, was AtLeast, held bool) {
 			k.t.Fatalf("%v; %+v", err, k.r.Status())
 		}
 		refused++
-		if held && !accepted && k.r.Status().Code == CodeHeld {
+		if st := k.r.Status(); (held || st.State == StateStopped) && !accepted && st.Code == CodeHeld {
 			if _, v, err := k.r.ViewAt(k.t.Context(), was); err == nil {
 				k.t.Error("what is held is answered")
 				v.Close()
