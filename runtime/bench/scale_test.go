@@ -11,9 +11,11 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/foldrun/foldrun/runtime"
 	"github.com/foldrun/foldrun/runtime/rig"
+	"github.com/foldrun/foldrun/store"
 )
 
 // rows are the sizes of BenchmarkScale.
@@ -64,18 +66,24 @@ func scale(b *testing.B, n int) {
 		peak := watchMemory(b)
 		f, end := (*runtime.Fold)(nil), func() {}
 		c := s.measure(updates, func() {
+			began := time.Now()
 			f, end = startIn(b, s, wasm, dir)
+			if from > 0 {
+				firstRow(b, f)
+				b.Logf("%-20s a row is read %s after the start", what, time.Since(began).Round(time.Millisecond))
+			}
 			wait(f, uint64(from+updates))
 		})
-		c = c.And(s.measure(updates, func() { settle(b, f) }))
+		settled := c.And(s.measure(updates, func() { settle(b, f) }))
 		most := peak()
 		m, _ := f.Store().Metrics()
 		checked(b, f, n, "")
 		line(b, what+", bare", []cost{bare}, []cost{bare})
-		line(b, what+", settled", []cost{c}, []cost{bare})
+		line(b, what, []cost{c}, []cost{bare})
+		line(b, what+", settled", []cost{settled}, []cost{bare})
 		b.Logf("%-20s %d MiB in memory, of a budget of %d; %d MiB on disk; %.1f bytes written for each byte committed",
 			what, most>>20, *memory>>20, m.DiskBytes>>20, m.WriteAmp)
-		b.ReportMetric(c.ClientMicro(), what+"-client-µs/update")
+		b.ReportMetric(settled.ClientMicro(), what+"-settled-client-µs/update")
 		b.ReportMetric(c.Rate()/bare.Rate(), what+"-of-bare")
 		b.ReportMetric(float64(most>>20), what+"-MiB")
 		end()
@@ -85,6 +93,20 @@ func scale(b *testing.B, n int) {
 		return rig.Key(int(uint64(i) * 2_654_435_761 % uint64(n))), value(n + i) // a prime: no key twice
 	}))
 	phase("steady", n, steady)
+}
+
+// firstRow waits for the generation that serves, and reads a row of it.
+func firstRow(b *testing.B, f *runtime.Fold) {
+	for moved := f.Moved(); f.Store() == nil; moved = f.Moved() {
+		<-moved
+	}
+	v, err := f.Store().View()
+	must(b, err)
+	n := 0
+	must(b, errors.Join(v.Scan(0, store.Range{}, func(store.Row) bool { n++; return false }), v.Close()))
+	if n == 0 {
+		b.Fatal("no row")
+	}
 }
 
 // watchMemory returns what says how much memory this process had in use at most since.
