@@ -93,6 +93,7 @@ func (s *supervisor) build(ctx context.Context) error {
 	if err != nil {
 		return s.failed(ctx, &Stop{CodeOf(err), err})
 	}
+	g.db.Yield(s.cur != nil)
 	s.set(func() { s.next, s.held, s.queued = g, nil, queued{} })
 	s.building = follow(ctx, g)
 	return nil
@@ -242,6 +243,7 @@ func (s *supervisor) change(ctx context.Context) error {
 	}
 	old, g := s.serving.follower, s.building.follower
 	g.noteBuilt()
+	g.db.Yield(false)
 	s.serving, s.building, s.ordered = s.building, running{}, false
 	s.accept.Store(0)
 	s.answered.Store(0)

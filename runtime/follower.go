@@ -220,7 +220,7 @@ func (g *follower) unusable(err error) error {
 func (g *follower) transformer() *transformer {
 	return &transformer{worker: g.module.Worker(), module: g.module.Digest(), wantsDelete: g.module.Manifest().WantsDelete(),
 		byMessage: g.opt.Source.KeyingMessage, keep: g.opt.OnEvict == evictKeep, keepsGood: g.opt.OnError == OnErrorKeep, keepsSource: g.opt.KeepSource,
-		removed: map[int32]bool{}, limit: 2 * g.opt.Source.BatchBytes, guards: g.guards}
+		removed: map[int32]bool{}, limit: 2 * g.opt.Source.BatchBytes, guards: g.guards, turn: g.db.Turn}
 }
 
 // syncSeconds is the background half of sync = "1s".

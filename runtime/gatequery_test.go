@@ -37,6 +37,9 @@ func TestGateQueries(t *testing.T) {
 			if st := c.Status(); st.Code != CodeGate || st.Generation != was || !strings.Contains(st.Reason, x.says) {
 				t.Errorf("%d: held: %+v", i, st)
 			}
+			if serves, built := c.yields(); serves || !built {
+				t.Errorf("%d: what serves yields: %v; what is built: %v", i, serves, built)
+			}
 			if x.mend != "" {
 				c.put("mend", x.mend)
 			} else {
@@ -45,10 +48,20 @@ func TestGateQueries(t *testing.T) {
 		}
 		c.await("the switch", func(st Status) bool { return st.Generation != was && st.Generation != "" && st.State != StateHeld })
 	}
+	if serves, _ := c.yields(); serves {
+		t.Error("what was built yields when it serves")
+	}
 	is := c.Status().Generation
 	check(t, c.Rollback(t.Context())) // which asks nothing
 	c.await("back", func(st Status) bool { return st.Generation != is && st.Code == CodeRolledBack })
 	c.stop()
+}
+
+// yields says whether what serves, and what is built, leave a core to others.
+func (f *Fold) yields() (serves, built bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.cur.db.Yields(), f.next != nil && f.next.db.Yields()
 }
 
 // TestGateOfNoIndex: a query of an index that the module has not is refused before anything is built.

@@ -47,6 +47,7 @@ type transformer struct {
 	keepsSource bool // the store keeps the records
 	limit       int  // bytes that one commit may hold
 	guards      guards
+	turn        func() (end func()) // store.DB.Turn
 
 	slot    *slot        // in hand
 	u       *abi.Updates // of it
@@ -135,6 +136,7 @@ func position(b *source.Batch, n int) store.Position {
 
 // updates transforms the updates [lo, hi) into t.out.
 func (t *transformer) updates(ctx context.Context, lo, hi int) error {
+	defer t.turn()()
 	t.newest(lo, hi)
 	puts := t.order[:0]
 	for _, rec := range t.order {

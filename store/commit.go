@@ -207,6 +207,7 @@ func (db *DB) fail(err error) error {
 
 // apply stages the effect of b, and of what is due, and has state say so.
 func (db *DB) apply(b *Batch, state *State, done *Committed) error {
+	defer db.Turn()()
 	c := &db.commit
 	defer func() {
 		if c.it != nil {

@@ -45,6 +45,8 @@ type DB struct {
 	leftAbove uint64               // bytes of tables that the last Compact left above the lowest level; owned by Compact
 	compacted bool                 // there was one; owned by Compact
 
+	turns atomic.Pointer[turns] // nil: there are none
+
 	commitMu sync.Mutex
 	commit   committer // owned by Commit
 	failed   error     // owned by Commit

@@ -62,6 +62,7 @@ func (db *DB) tables(s *staged, state *State) (paths []string, err error) {
 
 // table writes one table of what is staged, synced: the state, where it is the first, then all.
 func (db *DB) table(path string, s *staged, all []write, state []byte) error {
+	defer db.Turn()()
 	f, err := diskFS{db.dir.fs, db}.Create(path, vfs.WriteCategoryUnspecified)
 	if err != nil {
 		return err

@@ -109,7 +109,9 @@ func (db *DB) Waited() time.Time {
 
 // persist stores s, which leaves state.
 func (db *DB) persist(s *staged, state *State) error {
+	end := db.Turn()
 	s.sort()
+	end()
 	write := db.ingest
 	if s.dropPoints || s.bytes() < int(db.env.Memory.Memtable)/2 {
 		write = db.write
