@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"testing"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -124,22 +123,32 @@ func (x *chaos) anew(w *ward, share float64) {
 // create makes the stream.
 func (w *ward) create() {
 	w.t.Helper()
-	check(w.t, freed(w.t, func() error {
+	check(w.t, w.freed(func() error {
 		_, err := w.js.CreateStream(w.t.Context(), w.config)
 		return err
 	}))
 }
 
-// freed calls create, which makes a stream, until the server does not refuse it because it still removes the files of
-// another of that name.
-func freed(t testing.TB, create func() error) (err error) {
-	t.Helper()
-	eventually(t, "stream: the files of another of that name are still removed", func() bool {
+// freed calls create, which makes a stream, once the server has removed the files of those that were deleted, until it does not
+// refuse it because of them.
+func (s *site) freed(create func() error) (err error) {
+	s.t.Helper()
+	s.removed()
+	eventually(s.t, "stream: the files of another of that name are still removed", func() bool {
 		err = create()
 		var refused *jetstream.APIError
 		return !errors.As(err, &refused) || refused.ErrorCode != errStoreFailed
 	})
 	return err
+}
+
+// removed waits until the server has removed the files of the streams that were deleted: it answers before. Where another stream of
+// that name is deleted meanwhile, nats-server 2.15 leaves its files, and a third one begins with its messages.
+func (s *site) removed() {
+	s.t.Helper()
+	eventually(s.t, "removal of the files of a stream that was deleted", func() bool {
+		return len(must(filepath.Glob(filepath.Join(s.dir, "jetstream", "*", "streams", ".*")))(s.t)) == 0
+	})
 }
 
 // errStoreFailed is the code of "error creating store for stream".
@@ -254,6 +263,7 @@ func (x *chaos) backup(w *ward) {
 	w.history(func() {
 		state, chunks := w.snapshot()
 		check(x.t, w.js.DeleteStream(x.t.Context(), w.name))
+		w.removed()
 		w.restore(state, chunks)
 	})
 }

@@ -97,7 +97,7 @@ func (s *site) again() {
 func (s *site) bucket(name string, history uint8) jetstream.KeyValue {
 	s.t.Helper()
 	var kv jetstream.KeyValue
-	check(s.t, freed(s.t, func() (err error) {
+	check(s.t, s.freed(func() (err error) {
 		kv, err = s.js.CreateKeyValue(s.t.Context(), jetstream.KeyValueConfig{Bucket: name, History: history})
 		return err
 	}))

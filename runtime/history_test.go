@@ -58,7 +58,7 @@ func (k *keeper) anew() {
 	k.t.Helper()
 	c := k.stream().CachedInfo().Config
 	check(k.t, k.js.DeleteStream(k.t.Context(), k.name))
-	check(k.t, freed(k.t, func() error {
+	check(k.t, k.freed(func() error {
 		_, err := k.js.CreateStream(k.t.Context(), c)
 		return err
 	}))

@@ -16,7 +16,7 @@ import (
 func (s *site) stream(c jetstream.StreamConfig) {
 	s.t.Helper()
 	c.AllowDirect = true
-	check(s.t, freed(s.t, func() error {
+	check(s.t, s.freed(func() error {
 		_, err := s.js.CreateStream(s.t.Context(), c)
 		return err
 	}))

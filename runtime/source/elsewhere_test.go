@@ -210,7 +210,7 @@ func TestMirrorWithoutOrigin(t *testing.T) {
 	f := follow(t, src, store.Position{}, NewPipe(2))
 	f.until(last)
 	l.hub.Stop()
-	recreate(t, local, mirror)
+	recreate(t, local, filepath.Join(l.dir, "leaf"), mirror)
 	eventually(t, func() error {
 		if st := src.Status(); st.Resets["refilling"] == 0 {
 			return fmt.Errorf("%s: %s", st.State, st.Reason)

@@ -17,16 +17,24 @@ import (
 // recreate deletes a stream and makes it again.
 func (s *site) recreate(c jetstream.StreamConfig) {
 	s.t.Helper()
-	recreate(s.t, s.js, c)
+	recreate(s.t, s.js, s.dir, c)
 }
 
 // errStoreFailed is the server's code of "error creating store for stream".
 const errStoreFailed = 10049
 
-// recreate deletes a stream and makes it again, once the server does not refuse it because it still removes the old one's files.
-func recreate(t testing.TB, js jetstream.JetStream, c jetstream.StreamConfig) {
+// recreate deletes a stream and makes it again, once the server, which keeps its streams at dir, has removed the old one's files: where
+// the new one is deleted before, nats-server 2.15 leaves its files, and the next begins with its messages.
+func recreate(t testing.TB, js jetstream.JetStream, dir string, c jetstream.StreamConfig) {
 	t.Helper()
 	check(t, js.DeleteStream(t.Context(), c.Name))
+	eventually(t, func() error {
+		left, err := filepath.Glob(filepath.Join(dir, "jetstream", "*", "streams", ".*"))
+		if len(left) > 0 {
+			return fmt.Errorf("still removed: %v", left)
+		}
+		return err
+	})
 	var err error
 	eventually(t, func() error {
 		_, err = js.CreateStream(t.Context(), c)
