@@ -178,6 +178,18 @@ func run(t testing.TB, dir *store.Dir, f *Fold) *runner {
 	return r
 }
 
+// rerun runs a fold again that stopped. It returns once that has begun: until then the status is that of the stop.
+func (r *runner) rerun() *runner {
+	r.t.Helper()
+	is := run(r.t, r.dir, r.Fold)
+	is.await("a start", func(Status) bool {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		return r.stopped != r.err
+	})
+	return is
+}
+
 // await waits until ok holds; it is asked again whenever the cursor moved, and now and then: that the fold has caught up moves
 // nothing.
 func (r *runner) await(what string, ok func(Status) bool) {

@@ -238,9 +238,8 @@ func (k *keeper) accept() {
 		check(k.t, k.r.Resume(k.t.Context(), true))
 		return
 	}
-	dir, f, err := k.r.dir, k.r.Fold, k.r.wait() // it says that it stopped before it has ended
-	f.grant(err, true)
-	k.r = run(k.t, dir, f)
+	k.r.grant(k.r.wait(), true) // it says that it stopped before it has ended
+	k.r = k.r.rerun()
 }
 
 // settle waits until the rows are those of the stream. With whole, what is read until then is all the old rows.
@@ -328,9 +327,8 @@ func TestAcceptedLoss(t *testing.T) {
 		first := k.r.wait()
 		k.anew()
 		k.keys("b")
-		f, dir := k.r.Fold, k.r.dir
-		f.grant(first, true)
-		k.r = run(t, dir, f)
+		k.r.grant(first, true)
+		k.r = k.r.rerun()
 		if err := k.r.wait(); foundCreated(err) == foundCreated(first) || !maps.Equal(k.standing(), was) {
 			t.Errorf("%s: it ended by %v, with %q", policy, err, k.standing())
 		}
