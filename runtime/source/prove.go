@@ -44,6 +44,15 @@ func (r *reader) prove(ctx context.Context) (*streamInfo, error) {
 			return nil, err
 		}
 		stop := r.judge(info, p, detail)
+		if stop != nil && stop.Code == CodeDiverged { // or it was made anew between the two looks
+			now, err := r.streamInfo(ctx)
+			if err != nil {
+				return nil, err
+			}
+			if !now.Created.Equal(info.Created) {
+				continue
+			}
+		}
 		settle, behind := r.opts.Settle, info.State.LastSeq < r.pos.Seq && !r.opts.Off[GuardEnd]
 		if info.Config.Mirror != nil {
 			settle *= 3

@@ -6,9 +6,11 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/foldrun/foldrun/store"
@@ -77,6 +79,41 @@ func TestStreamRecreatedLive(t *testing.T) {
 	s.publish("e", 3, 20, 1)
 	f.stopped(CodeRecreated)
 	f.each(10)
+}
+
+// The same between the two looks of a proof: the messages are those of another stream than was seen.
+func TestStreamRecreatedInProof(t *testing.T) {
+	s := newSite(t)
+	config := jetstream.StreamConfig{Name: "E", Subjects: []string{"e.>"}}
+	s.stream(config)
+	s.publish("e", 3, 10, 1)
+	f := follow(t, open(t, s.nc, Options{Stream: "E"}), store.Position{}, NewPipe(3))
+	f.until(10)
+	pos := f.stop()
+	looks, anew := make(chan struct{}), make(chan struct{})
+	first := sync.OnceFunc(func() { close(looks) })
+	relay, err := s.nc.Subscribe("RELAY.>", func(m *nats.Msg) {
+		op := strings.TrimPrefix(m.Subject, "RELAY.")
+		if strings.HasPrefix(op, "STREAM.MSG.GET.") {
+			first()
+			<-anew
+		}
+		s.nc.PublishRequest(plainAPI+op, m.Reply, m.Data)
+	})
+	check(t, err)
+	defer relay.Unsubscribe()
+	src := open(t, s.nc, Options{Stream: "E"})
+	src.api = "RELAY."
+	f = follow(t, src, pos, NewPipe(3))
+	<-looks
+	s.recreate(config)
+	s.publish("e", 3, 20, 1)
+	close(anew)
+	stream, err := s.js.Stream(t.Context(), "E")
+	check(t, err)
+	if stop, is := f.stopped(CodeRecreated), stream.CachedInfo().Created; stop.Created != is.UnixNano() {
+		t.Errorf("it found a stream of %s, and it is of %s", stamp(stop.Created), is)
+	}
 }
 
 // An older copy of the store directory comes back, under a source that reads: at first the stream ends below the
