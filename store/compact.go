@@ -43,7 +43,8 @@ type Compacted struct {
 // spares builds. It works on a range of keys at a time, and rests as long as it works. Commits and reads go on beside it.
 //
 // What is in L0 goes first and in one step, since its tables overlap one another; other steps are of an eighth of the store, or of
-// a memtable's size. When ctx is done, or the store is closed, the step in hand is given up and nothing is lost but its work.
+// a memtable's size. When ctx is done it returns at once: a step that has begun goes on by itself, without rests, until the store is
+// closed, which gives it up: nothing is lost but its work.
 //
 // Nothing is done where little is to be gained. Since it begins only when a sixteenth of the store has come to lie above the
 // lowest level that did not when it ended last, it writes at most 16 bytes for each that comes in, one for each level between, and
@@ -121,7 +122,7 @@ func (db *DB) compactAll(p *pace, o *CompactOptions, did *Compacted) (over bool,
 			return false, err
 		}
 		var merged bool
-		if merged, err = db.compactRange(keys[i-1], keys[i]); merged {
+		if merged, err = db.compactRange(p.ctx, keys[i-1], keys[i]); merged {
 			did.Steps++
 		}
 	}
@@ -129,7 +130,7 @@ func (db *DB) compactAll(p *pace, o *CompactOptions, did *Compacted) (over bool,
 }
 
 // compactRange merges what has keys of a range, if it lies in more than one level.
-func (db *DB) compactRange(start, end []byte) (merged bool, err error) {
+func (db *DB) compactRange(ctx context.Context, start, end []byte) (merged bool, err error) {
 	levels, err := db.pebble.SSTables(pebble.WithKeyRangeFilter(start, end))
 	if err != nil {
 		return false, fmt.Errorf("store: compact %s: %w", db.path, err)
@@ -144,8 +145,7 @@ func (db *DB) compactRange(start, end []byte) (merged bool, err error) {
 	if many < 2 {
 		return false, nil
 	}
-	// Its context would end the waiting for it, and not the compaction, which is to be over when Compact returns: the pace ends it.
-	if err := db.pebble.Compact(context.Background(), start, end, false); err != nil {
+	if err := db.pebble.Compact(ctx, start, end, false); err != nil {
 		return true, fmt.Errorf("store: compact %s: %w", db.path, err)
 	}
 	return true, nil
@@ -223,54 +223,51 @@ const (
 // errCut is the error of a compaction that was given up.
 var errCut = errors.New("store: the compaction is given up")
 
-// A pace is that of a compaction, held where it writes: Pebble has no way to slow one down, and none to end one that has begun.
+// A pace is that of a compaction, held where it writes: Pebble has no way to slow one down.
 type pace struct {
 	ctx   context.Context
 	cut   context.CancelCauseFunc
 	mu    sync.Mutex
-	since time.Time                                        // when the last rest ended
-	rest  func(ctx context.Context, d time.Duration) error // rests
+	since time.Time                                  // when the last rest ended
+	rest  func(ctx context.Context, d time.Duration) // rests
 }
 
-func rest(ctx context.Context, d time.Duration) error {
+func rest(ctx context.Context, d time.Duration) {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
 	case <-t.C:
-		return nil
 	case <-ctx.Done():
-		return ctx.Err()
 	}
 }
 
-// wait rests as long as was worked since the last rest. Its error gives the compaction up.
-func (p *pace) wait(now time.Time) error {
+// wait rests as long as was worked since the last rest, unless the compaction is to be done with.
+func (p *pace) wait(now time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.ctx.Err() != nil {
-		return errCut
-	}
 	worked := now.Sub(p.since)
-	if worked < workMost {
-		return nil
+	if worked < workMost || p.ctx.Err() != nil {
+		return
 	}
 	worked = min(worked, restMost)
-	if p.rest(p.ctx, worked) != nil {
-		return errCut
-	}
+	p.rest(p.ctx, worked)
 	p.since = now.Add(worked)
-	return nil
 }
 
-// pacedFile is a table that a compaction writes while Compact is under way.
-type pacedFile struct {
+// compactedFile is a table that a compaction writes: at the pace of Compact, while that is under way. Pebble cannot end a
+// compaction that has begun, and its Close waits for it: what it writes fails then. Before that it must not: Pebble begins what
+// failed anew, at once and for ever.
+type compactedFile struct {
 	vfs.File
-	pace *pace
+	db *DB
 }
 
-func (f pacedFile) Write(p []byte) (int, error) {
-	if err := f.pace.wait(time.Now()); err != nil {
-		return 0, err
+func (f compactedFile) Write(p []byte) (int, error) {
+	if f.db.closing.Load() {
+		return 0, errCut
+	}
+	if at := f.db.pace.Load(); at != nil {
+		at.wait(time.Now())
 	}
 	return f.File.Write(p)
 }

@@ -42,6 +42,7 @@ type DB struct {
 	flushes, compactions atomic.Int32 // that failed since the last one that did not
 
 	pace      atomic.Pointer[pace] // of Compact, nil while it is not at work
+	closing   atomic.Bool          // Pebble is being closed: compactions are given up
 	leftAbove uint64               // bytes of tables that the last Compact left above the lowest level; owned by Compact
 	compacted bool                 // there was one; owned by Compact
 
@@ -336,6 +337,7 @@ func (db *DB) Close() error {
 	db.failed = ErrClosed
 	db.discard()
 	db.commit.give()
+	db.closing.Store(true)
 	if err := db.pebble.Close(); err != nil {
 		return hint.Error(fmt.Errorf("store: close %s: %w", db.path, err), diskHint)
 	}

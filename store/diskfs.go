@@ -56,8 +56,8 @@ func (fs diskFS) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) 
 		}
 	}
 	f, err := fs.FS.Create(name, c)
-	if p := fs.db.pace.Load(); p != nil && c == compactionWrites && err == nil {
-		return pacedFile{f, p}, nil
+	if c == compactionWrites && err == nil {
+		return compactedFile{f, fs.db}, nil
 	}
 	return fs.file(name, f, err)
 }
