@@ -170,6 +170,17 @@ func TestRewind(t *testing.T) {
 		t.Errorf("rewound: %+v", s)
 	}
 	check(t, db)
+	if err := commit(50, put); err == nil {
+		t.Error("a commit put what comes after the cursor")
+	}
+	if err := commit(50, func(b *Batch) { b.RemoveIf([]byte("s"), 3*PointEvery+1) }); err == nil {
+		t.Error("a commit removed what comes after all that was folded")
+	}
+	ok(t, commit(50, func(b *Batch) { b.RemoveIf([]byte("s"), 100) })) // evicted before it is read again
+	if n := db.State().Live; n != 0 {
+		t.Errorf("%d live: what a rewind left was not removed", n)
+	}
+	check(t, db)
 	ok(t, commit(2*PointEvery, nothing))
 	if n := len(pointsOf(t, db)); n != 0 {
 		t.Errorf("%d points, passed while what the rewind left stands beside what was folded again", n)
