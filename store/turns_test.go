@@ -51,6 +51,7 @@ func TestTurnOfCommit(t *testing.T) {
 	history := scattering(rand.New(rand.NewPCG(1, 1)), 10, 40)
 	done := make(chan error)
 	var ended atomic.Bool
+	history[0].more = true // it only waits to be stored
 	go func() {
 		_, err := commitStep(held, history[0])
 		ended.Store(true)
