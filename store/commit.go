@@ -119,6 +119,7 @@ func (db *DB) Commit(b *Batch, pos Position, now int64) (Committed, error) {
 	}
 	db.advance(b, state, pos)
 	db.ahead.Store(state)
+	built := db.building.holdBack(b.More, db.commit.seen != nil)
 	store := db.store
 	switch {
 	case b.More && db.commit.stage.bytes() < db.waitRoom():
@@ -128,6 +129,9 @@ func (db *DB) Commit(b *Batch, pos Position, now int64) (Committed, error) {
 	}
 	if err := store(); err != nil {
 		return done, db.fail(wrap(err))
+	}
+	if built {
+		db.mergeBuilt(b.Quota)
 	}
 	return done, nil
 }

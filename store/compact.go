@@ -42,8 +42,8 @@ type Compacted struct {
 // Compact merges tables into one level, so that a read has fewer to look into: Pebble by itself leaves up to ten in L0, which
 // spares builds. It works on a range of keys at a time, and rests as long as it works. Commits and reads go on beside it.
 //
-// What is in L0 goes first and in one step, since its tables overlap one another; other steps are of an eighth of the store, or of
-// a memtable's size. When ctx is done it returns at once: a step that has begun goes on by itself, without rests, until the store is
+// A step is of an eighth of the store, or of a memtable's size, and of whatever tables of L0 overlap with that: those of flushes may lie
+// across all keys, those of ingestions in columns. When ctx is done it returns at once: a step that has begun goes on by itself, without rests, until the store is
 // closed, which gives it up: nothing is lost but its work.
 //
 // Nothing is done where little is to be gained. Since it begins only when a sixteenth of the store has come to lie above the
@@ -53,9 +53,12 @@ type Compacted struct {
 // One store of a directory is compacted at a time: it waits for the others. It begins no step while the whole store has not room
 // on the disk, and in the quota, a second time: ErrDiskLow, ErrQuota. Any other error than those two, ErrClosed, ErrReadOnly, that
 // of ctx and what damage there is, is of Pebble's compaction, and leaves the store as it was.
-func (db *DB) Compact(ctx context.Context, o CompactOptions) (did Compacted, err error) {
-	p, err := db.beginCompact(ctx)
-	if err != nil {
+func (db *DB) Compact(ctx context.Context, o CompactOptions) (Compacted, error) {
+	return db.compact(ctx, &pace{rest: rest}, o)
+}
+
+func (db *DB) compact(ctx context.Context, p *pace, o CompactOptions) (did Compacted, err error) {
+	if err := db.beginCompact(ctx, p); err != nil {
 		return did, err
 	}
 	defer db.endCompact(p)
@@ -81,26 +84,26 @@ func (db *DB) Compact(ctx context.Context, o CompactOptions) (did Compacted, err
 }
 
 // beginCompact waits until no other store of the directory is compacted, and registers a compaction of this one.
-func (db *DB) beginCompact(ctx context.Context) (*pace, error) {
+func (db *DB) beginCompact(ctx context.Context, p *pace) error {
 	if db.env.ReadOnly {
-		return nil, ErrReadOnly
+		return ErrReadOnly
 	}
 	select {
 	case db.dir.compacting <- struct{}{}:
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		return ctx.Err()
 	}
 	db.closeMu.RLock()
 	defer db.closeMu.RUnlock()
 	if err := db.Damage(); db.closed || err != nil {
 		<-db.dir.compacting
-		return nil, cmp.Or(err, ErrClosed)
+		return cmp.Or(err, ErrClosed)
 	}
-	p := &pace{since: time.Now(), rest: rest}
+	p.since = time.Now()
 	p.ctx, p.cut = context.WithCancelCause(ctx)
 	db.pace.Store(p)
 	db.readers.Add(1)
-	return p, nil
+	return nil
 }
 
 func (db *DB) endCompact(p *pace) {
@@ -229,7 +232,7 @@ type pace struct {
 	cut   context.CancelCauseFunc
 	mu    sync.Mutex
 	since time.Time                                  // when the last rest ended
-	rest  func(ctx context.Context, d time.Duration) // rests
+	rest  func(ctx context.Context, d time.Duration) // rests; nil: it never does
 }
 
 func rest(ctx context.Context, d time.Duration) {
@@ -243,6 +246,9 @@ func rest(ctx context.Context, d time.Duration) {
 
 // wait rests as long as was worked since the last rest, unless the compaction is to be done with.
 func (p *pace) wait(now time.Time) {
+	if p.rest == nil {
+		return
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	worked := now.Sub(p.since)

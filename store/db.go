@@ -2,6 +2,7 @@ package store
 
 import (
 	"cmp"
+	"context"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -29,6 +30,11 @@ type DB struct {
 	pebble     *pebble.DB
 
 	tableOptions sstable.WriterOptions // of tables that are ingested
+	columns      columns               // of those tables; owned by persist
+
+	building building
+	life     context.Context // until Close
+	end      context.CancelFunc
 
 	limits  atomic.Pointer[limits]
 	state   atomic.Pointer[State] // what the last commit that was stored left; replaced, never changed
@@ -103,6 +109,7 @@ func (d *Dir) Open(fold, generation string) (*DB, error) { return d.open(fold, g
 func (d *Dir) open(fold, generation string, create *Identity) (*DB, error) {
 	db := &DB{dir: d, env: &d.opt, path: d.foldPath(fold, generation), fold: fold, generation: generation, damaged: make(chan struct{}), stored: make(chan struct{}, 1)}
 	db.commit.stage = &staged{}
+	db.life, db.end = context.WithCancel(context.Background())
 	if _, err := d.fs.Stat(db.path); create == nil && errors.Is(err, os.ErrNotExist) {
 		return nil, db.absent()
 	}
@@ -155,9 +162,9 @@ func (db *DB) options(mustExist bool) *pebble.Options {
 		Logger:                      logger{db},
 		MemTableSize:                uint64(m.Memtable),
 		MemTableStopWritesThreshold: memtables + 1,
-		L0CompactionThreshold:       20, // ten levels in L0: fewer, larger compactions; a second core is the fold's, not theirs
+		L0CompactionThreshold:       2 * l0Depth, // fewer, larger compactions
 		L0StopWritesThreshold:       1000,
-		CompactionConcurrencyRange:  func() (int, int) { return 1, 1 },
+		LBaseMaxBytes:               baseMemtables * m.Memtable,
 		MaxOpenFiles:                openFiles,
 		EventListener: &pebble.EventListener{
 			DataCorruption:  func(i pebble.DataCorruptionInfo) { db.setDamage(fmt.Errorf("%s: %w", i.Path, i.Details)) },
@@ -171,6 +178,7 @@ func (db *DB) options(mustExist bool) *pebble.Options {
 		o.Levels[i].BlockSize = 16 * kib
 		o.Levels[i].IndexBlockSize = 256 * kib // one block of a table's index, not two, on the way to a row
 	}
+	db.only(o)
 	// The claimants of a key share a prefix, and Pebble would take those but the first for old versions, and put their values
 	// elsewhere.
 	o.Experimental.SpanPolicyFunc = func([]byte) (pebble.SpanPolicy, []byte, error) {
@@ -225,7 +233,7 @@ func (db *DB) load(create *Identity) error {
 	}
 	db.state.Store(state)
 	if state.Live == 0 {
-		db.commit.seen = newSeen(db.env.Memory.Cache/8, db.commit.take(db.dir.cache))
+		db.commit.seen = newSeen(db.env.Memory.Cache/2, db.commit.take(db.dir.cache))
 	}
 	return nil
 }
@@ -323,6 +331,7 @@ func (db *DB) Close() error {
 	if was {
 		return nil
 	}
+	db.end()
 	if p := db.pace.Load(); p != nil {
 		p.cut(ErrClosed)
 	}

@@ -1,10 +1,12 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -39,9 +41,9 @@ func (db *DB) ingest(s *staged, state *State) error {
 // disk, the other goes on. They are on disk when it returns.
 //
 // A table is of one kind, but that the state's has the points: where the keys of a kind only grow, as the lineages of an
-// event log do, its tables overlap no others and need no compaction.
+// event log do, its tables overlap no others and need no compaction. Otherwise it lies in a column: see columns.
 func (db *DB) tables(s *staged, state *State) (paths []string, err error) {
-	todo := s.cut(int(db.env.Memory.Memtable / 2))
+	todo := s.cut(&db.columns, int(db.env.Memory.Memtable/8))
 	paths = make([]string, len(todo))
 	errs := make([]error, len(todo))
 	heads := make([][]byte, len(todo))
@@ -83,19 +85,40 @@ func (db *DB) table(path string, s *staged, all []write, state []byte) error {
 	return errors.Join(err, w.Close())
 }
 
-// cut cuts the sorted lists into pieces of about so many bytes. The first is that of the points, which may be
-// empty.
-func (s *staged) cut(limit int) (pieces [][]write) {
+// columns are the keys at which ingestions are cut into tables, in order, for each list: where one ingestion was, later ones
+// are too. So tables lie above one another in columns, and a compaction takes one column, not all that there is. They are forgotten when
+// the store is closed; those of the next time do no harm but that the tables there are lie across them.
+type columns [lists][][]byte
+
+// mostColumns is how many of those keys are kept for a list.
+const mostColumns = 1 << 12
+
+// cut cuts the sorted lists into pieces of about so many bytes: at a key of columns once a piece has half of that, and at another, which
+// becomes one of them, once it has twice that. The first piece is that of the points, which may be empty.
+func (s *staged) cut(at *columns, size int) (pieces [][]write) {
 	pieces = append(pieces, s.sorted[listPoint])
-	for _, all := range s.sorted[listPoint+1:] {
-		for len(all) > 0 {
-			n, size := 0, 0
-			for n < len(all) && (n == 0 || size < limit) {
-				size += int(all[n].key.n + all[n].value.n)
-				n++
+	for i := listPoint + 1; i < lists; i++ {
+		all, next, n, most := s.sorted[i], 0, 0, size
+		if len(at[i]) > 0 {
+			most *= 2
+		}
+		for j := 0; j < len(all); {
+			key, known := s.at(all[j].key), false
+			for ; next < len(at[i]) && bytes.Compare(at[i][next], key) <= 0; next++ {
+				known = true
 			}
-			pieces = append(pieces, all[:n])
-			all = all[n:]
+			if n >= most || known && n >= size/2 {
+				if !known && len(at[i]) < mostColumns {
+					at[i] = slices.Insert(at[i], next, bytes.Clone(key))
+					next++
+				}
+				pieces, all, j, n = append(pieces, all[:j]), all[j:], 0, 0
+			}
+			n += int(all[j].key.n + all[j].value.n)
+			j++
+		}
+		if len(all) > 0 {
+			pieces = append(pieces, all)
 		}
 	}
 	return pieces

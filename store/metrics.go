@@ -73,7 +73,7 @@ func (db *DB) Settle(ctx context.Context) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-		if db.pebble.Metrics().Compact.NumInProgress > 0 {
+		if db.pebble.Metrics().Compact.NumInProgress > 0 || db.building.merging.Load() > 0 {
 			quiet = 0
 		}
 	}

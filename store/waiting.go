@@ -116,7 +116,11 @@ func (db *DB) persist(s *staged, state *State) error {
 	if s.dropPoints || s.bytes() < int(db.env.Memory.Memtable)/2 {
 		write = db.write
 	}
-	return db.move(state, func() error { return write(s, state) })
+	err := db.move(state, func() error { return write(s, state) })
+	if db.building.held.Load() {
+		db.building.ingested(db.depth())
+	}
+	return err
 }
 
 // Discard forgets the commits that wait to be stored, but those that are being stored: State is where to go on.

@@ -40,7 +40,7 @@ func (c *counts) Set(text string) error {
 	return nil
 }
 
-// BenchmarkScale builds folds of more and more rows, and has each, settled, catch up with -updates of keys that are drawn
+// BenchmarkScale builds folds of more and more rows, and has each, settled and compacted as that of a fold that stands, catch up with -updates of keys that are drawn
 // from all over, none twice, and all of which re-key their record; both beside a bare ordered consumer of the same. Each size has a broker of
 // its own. Memory is the most that the process had in use meanwhile.
 func BenchmarkScale(b *testing.B) {
@@ -89,10 +89,21 @@ func scale(b *testing.B, n int) {
 		end()
 	}
 	phase("build", 0, n)
+	standing(b, s, wasm, dir)
 	must(b, s.PublishKeys(context.Background(), "bench", steady, func(i int) (string, []byte) {
 		return rig.Key(int(uint64(i) * 2_654_435_761 % uint64(n))), value(n + i) // a prime: no key twice
 	}))
 	phase("steady", n, steady)
+}
+
+// standing has the store as that of a fold that stands: compacted for its readers.
+func standing(b *testing.B, s *broker, wasm []byte, dir string) {
+	f, end := startIn(b, s, wasm, dir)
+	firstRow(b, f)
+	did, err := f.Store().Compact(b.Context(), store.CompactOptions{})
+	must(b, err)
+	b.Logf("%-20s %+v", "compacted", did)
+	end()
 }
 
 // firstRow waits for the generation that serves, and reads a row of it.
