@@ -12,11 +12,11 @@ import (
 // which are kept and hold no pointers: to find them alive costs nothing, and to have as much again costs the operator memory.
 const (
 	mostGarbage  = 64 << 20 // bytes, until leastPercent
-	leastPercent = 25       // of what lives
+	leastPercent = 12       // of what lives
 	heapEvery    = time.Second
 )
 
-// BoundGarbage keeps the garbage in the process's heap at 64 MiB or a quarter of what lives, whichever is more, until ctx is done.
+// BoundGarbage keeps the garbage in the process's heap at 64 MiB or an eighth of what lives, whichever is more, until ctx is done.
 // Where the environment sets GOGC it does nothing.
 func BoundGarbage(ctx context.Context) {
 	if os.Getenv("GOGC") != "" {

@@ -175,7 +175,7 @@ func (db *DB) options(mustExist bool) *pebble.Options {
 	}
 	for i := range o.Levels {
 		o.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
-		o.Levels[i].BlockSize = 16 * kib
+		o.Levels[i].BlockSize = 8 * kib
 		o.Levels[i].IndexBlockSize = 256 * kib // one block of a table's index, not two, on the way to a row
 	}
 	db.only(o)

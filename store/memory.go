@@ -32,6 +32,9 @@ type Memory struct {
 	Instances int64 // set aside for guests
 }
 
+// beside is what is left of a budget for Go's garbage and for the program itself, bytes.
+func beside(total int64) int64 { return total / 4 }
+
 // open is how many generations may be written at once: one a fold, and one that is built beside its current one.
 func (m Memory) open() int64 { return int64(m.Folds) + 1 }
 
@@ -56,7 +59,7 @@ func SplitMemory(total int64, folds int, cache int64) (Memory, error) {
 	m.Batch = min(max(free/5/n/int64(2*m.Batches), minBatch), maxBatch)
 	m.Cache = cache
 	if cache == 0 {
-		m.Cache = total - m.Instances - m.Memtables() - m.Slabs()
+		m.Cache = max(total-m.Instances-m.Memtables()-m.Slabs()-beside(total), minCache)
 	}
 	return m, nil
 }
