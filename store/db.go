@@ -135,6 +135,7 @@ func (d *Dir) open(fold, generation string, create *Identity) (*DB, error) {
 	db.tableOptions.DisableValueBlocks = true
 	db.opened.Store(true)
 	err = db.load(create)
+	db.beginEra()
 	if err == nil && !db.env.ReadOnly {
 		err = errors.Join(db.removeRuns(), db.describe())
 	}
@@ -170,7 +171,10 @@ func (db *DB) options(mustExist bool) *pebble.Options {
 			DataCorruption:  func(i pebble.DataCorruptionInfo) { db.setDamage(fmt.Errorf("%s: %w", i.Path, i.Details)) },
 			BackgroundError: db.backgroundError,
 			FlushEnd:        func(i pebble.FlushInfo) { db.background(&db.flushes, i.Err) },
-			CompactionEnd:   func(i pebble.CompactionInfo) { db.background(&db.compactions, i.Err) },
+			CompactionEnd: func(i pebble.CompactionInfo) {
+				db.epochs.files.Add(1)
+				db.background(&db.compactions, i.Err)
+			},
 		},
 	}
 	for i := range o.Levels {
@@ -346,6 +350,9 @@ func (db *DB) Close() error {
 	db.failed = ErrClosed
 	db.discard()
 	db.commit.give()
+	for _, e := range db.epochs.eras {
+		e.give()
+	}
 	db.closing.Store(true)
 	if err := db.pebble.Close(); err != nil {
 		return hint.Error(fmt.Errorf("store: close %s: %w", db.path, err), diskHint)

@@ -16,7 +16,7 @@ type View struct {
 	db    *DB
 	state *State
 	epoch *epoch                 // what it reads, shared with other views,
-	spare atomic.Pointer[cursor] // with a cursor of it; nil while that is in use;
+	spare atomic.Pointer[cursor] // with a cursor of its first base, or of it where it has none; nil while that is in use;
 	own   pebble.Reader          // or what it reads alone
 }
 
@@ -101,24 +101,46 @@ func (v *View) iter(o *pebble.IterOptions) (*pebble.Iterator, error) {
 	if v.own != nil {
 		return v.own.NewIter(o)
 	}
-	return v.epoch.root.Clone(pebble.CloneOptions{IterOptions: o})
+	return v.db.iter(v.epoch, o)
 }
 
-// cursor returns a cursor over what the view sees, for put.
-func (v *View) cursor() (c *cursor, err error) {
-	if v.own == nil {
-		if c = v.spare.Swap(nil); c == nil {
-			c, err = v.db.epochs.cursor(v.epoch)
+// cursor returns a cursor over what the view sees, for put; one of a base, if the view has one, for rows.
+func (v *View) cursor(rows bool) (c *cursor, err error) {
+	if v.own != nil {
+		it, err := v.own.NewIter(&pebble.IterOptions{})
+		if err != nil {
+			return nil, err
 		}
-		return c, err
+		return newCursor(it, nil), nil
 	}
-	it, err := v.own.NewIter(&pebble.IterOptions{})
+	if !rows && len(v.epoch.bases) > 0 {
+		return v.db.cursor(v.epoch, nil)
+	}
+	if c = v.spare.Swap(nil); c == nil {
+		c, err = v.db.cursor(v.epoch, v.epoch.first())
+	}
+	return c, err
+}
+
+// sure returns a cursor that may be read with within the bounds of c: c itself, unless something may be written there since the
+// first era of its base.
+func (v *View) sure(c *cursor) (*cursor, error) {
+	if c.base == nil {
+		return c, nil
+	}
+	b := v.epoch.baseOf(c.lower, c.upper)
+	if b == c.base {
+		return c, nil
+	}
+	to, err := v.db.cursor(v.epoch, b)
 	if err != nil {
+		v.put(c)
 		return nil, err
 	}
-	c = cursors.Get().(*cursor)
-	c.it = it
-	return c, nil
+	c.lower, to.lower = to.lower, c.lower
+	c.upper, to.upper = to.upper, c.upper
+	v.put(c)
+	return to, nil
 }
 
 // put gives a cursor back.
@@ -127,7 +149,7 @@ func (v *View) put(c *cursor) {
 	switch {
 	case v.own != nil:
 		c.close()
-	case !v.spare.CompareAndSwap(nil, c):
+	case c.base != v.epoch.first() || !v.spare.CompareAndSwap(nil, c):
 		v.db.epochs.put(v.epoch, c)
 	}
 }
@@ -152,6 +174,9 @@ type Range struct {
 
 	// Until, if set, is asked now and then, also where rows are passed over: true ends the reading, as f does.
 	Until func() bool
+
+	get bool   // it is of Get: the rows of
+	key []byte // this key
 }
 
 // Mark is a place between rows: the last row of a page.
@@ -160,19 +185,13 @@ type Mark struct{ Key, Source []byte }
 // Get calls f for the rows of one derived key: every claimant, by source key, or with collisions = "latest" the one
 // whose source has the highest seq. f returns false to stop.
 func (v *View) Get(index int, key []byte, r Range, f func(Row) bool) error {
-	return v.read(index, &r, f, func(c *cursor) error {
-		c.bound(uint16(index), &r, v.whole(index, &r))
-		c.prefix = appendRowPrefix(c.prefix[:0], uint16(index), key)
-		return c.get(&r)
-	})
+	r.get, r.key = true, key
+	return v.read(index, &r, f)
 }
 
 // Scan calls f for the rows of a range, in order. f returns false to stop.
 func (v *View) Scan(index int, r Range, f func(Row) bool) error {
-	return v.read(index, &r, f, func(c *cursor) error {
-		c.bound(uint16(index), &r, v.whole(index, &r))
-		return c.scan(&r)
-	})
+	return v.read(index, &r, f)
 }
 
 // latest says whether a read gives the newest claimant of each key.
@@ -183,12 +202,16 @@ func (v *View) latest(index int, r *Range) bool {
 // whole says whether a read gives a key once, so that what comes after a row is what comes after its key.
 func (v *View) whole(index int, r *Range) bool { return r.Keys || v.latest(index, r) }
 
-// read has walk go through rows of an index, which are handed to f.
-func (v *View) read(index int, r *Range, f func(Row) bool, walk func(c *cursor) error) error {
+// read hands rows of an index to f.
+func (v *View) read(index int, r *Range, f func(Row) bool) error {
 	if index < 0 || index >= len(v.db.specs) {
 		return fmt.Errorf("store: index %d of %d", index, len(v.db.specs))
 	}
-	c, err := v.cursor()
+	c, err := v.cursor(true)
+	if err == nil {
+		c.bound(uint16(index), r, v.whole(index, r))
+		c, err = v.sure(c)
+	}
 	if err != nil {
 		return fmt.Errorf("store: read: %w", plain(err))
 	}
@@ -201,9 +224,9 @@ func (v *View) read(index int, r *Range, f func(Row) bool, walk func(c *cursor) 
 	}
 	seqs := latest && v.db.specs[index].Collisions != Latest
 	if seqs || v.state.Kept > 0 && !r.Keys {
-		err = v.trace(c, seqs, walk)
+		err = v.trace(c, seqs, r)
 	} else {
-		err = walk(c)
+		err = c.walk(r)
 	}
 	if err == nil {
 		return nil
@@ -215,15 +238,15 @@ func (v *View) read(index int, r *Range, f func(Row) bool, walk func(c *cursor) 
 	return fmt.Errorf("store: read index %s: %w", v.db.specs[index].Name, plain(err))
 }
 
-// trace has walk hand on rows with what the lineage of their source key says.
-func (v *View) trace(c *cursor, seqs bool, walk func(c *cursor) error) error {
+// trace hands on rows with what the lineage of their source key says.
+func (v *View) trace(c *cursor, seqs bool, r *Range) error {
 	find, err := v.Finder()
 	if err != nil {
 		return err
 	}
 	t := tracer{f: c.walker.f, seqs: seqs, find: find}
 	c.walker.f = t.take
-	err = walk(c)
+	err = c.walk(r)
 	for _, more := range []error{t.err, find.Close()} {
 		if err == nil {
 			err = more

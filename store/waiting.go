@@ -112,11 +112,15 @@ func (db *DB) persist(s *staged, state *State) error {
 	end := db.Turn()
 	s.sort()
 	end()
-	write := db.ingest
 	if s.dropPoints || s.bytes() < int(db.env.Memory.Memtable)/2 {
-		write = db.write
+		db.noteWrites(s)
+		if err := db.move(state, func() error { return db.write(s, state) }); err != nil {
+			return err
+		}
+		return db.nextEra()
 	}
-	err := db.move(state, func() error { return write(s, state) })
+	db.noteIngestion()
+	err := db.move(state, func() error { return db.ingest(s, state) })
 	if db.building.held.Load() {
 		db.building.ingested(db.depth())
 	}

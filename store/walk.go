@@ -8,7 +8,7 @@ import (
 )
 
 // bound sets the bounds of a cursor to the physical keys between which a range of an index lies. whole says that each key
-// is read once.
+// is read once. Those of a Get begin with c.prefix.
 func (c *cursor) bound(index uint16, r *Range, whole bool) {
 	c.lower, c.upper = appendKeyBound(c.lower[:0], index, r.Start), appendIndexEnd(c.upper[:0], index)
 	if len(r.End) > 0 {
@@ -18,9 +18,17 @@ func (c *cursor) bound(index uint16, r *Range, whole bool) {
 		c.prefix = appendKeyBound(c.prefix[:0], index, r.Prefix)
 		c.within(c.prefix)
 	}
-	if r.After == nil {
-		return
+	if r.After != nil {
+		c.after(index, r, whole)
 	}
+	if r.get {
+		c.prefix = appendRowPrefix(c.prefix[:0], index, r.key)
+		c.within(c.prefix)
+	}
+}
+
+// after narrows the bounds to what comes after r.After.
+func (c *cursor) after(index uint16, r *Range, whole bool) {
 	at := appendRowPrefix(c.prefix[:0], index, r.After.Key)
 	switch {
 	case whole && r.Reverse:
@@ -56,13 +64,17 @@ func (c *cursor) within(prefix []byte) {
 	c.below(c.walker.seek)
 }
 
-// get walks the rows within the bounds that begin with c.prefix, which is all of a derived key. Going forward the tables'
-// filters say which of them to look into, and nothing but that key is come by.
-func (c *cursor) get(r *Range) error {
-	c.within(c.prefix)
-	if r.Reverse {
-		return c.scan(r)
+// walk walks the rows within the bounds.
+func (c *cursor) walk(r *Range) error {
+	if r.get && !r.Reverse {
+		return c.get()
 	}
+	return c.scan(r)
+}
+
+// get walks the rows within the bounds, which begin with c.prefix: all of a derived key. The tables' filters say which of them to
+// look into, and nothing but that key is come by.
+func (c *cursor) get() error {
 	if bytes.Compare(c.lower, c.upper) >= 0 {
 		return nil
 	}

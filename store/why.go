@@ -22,7 +22,7 @@ type OwnedRow struct {
 
 // Owner returns what a source key owns. found is false when it has no live record.
 func (v *View) Owner(source []byte) (o Owner, found bool, err error) {
-	c, err := v.cursor()
+	c, err := v.cursor(false)
 	if err != nil {
 		return o, false, fmt.Errorf("store: lineage of %q: %w", source, plain(err))
 	}
